@@ -1,0 +1,204 @@
+# Generated from proto/ by `make generate`; do not edit.
+import datetime
+
+from . import types_pb2 as _types_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class CreateInstanceRequest(_message.Message):
+    __slots__ = ("instance", "input_json", "request_id", "labels", "view")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_JSON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    input_json: str
+    request_id: str
+    labels: _containers.ScalarMap[str, str]
+    view: _types_pb2.InstanceView
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., input_json: _Optional[str] = ..., request_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ...) -> None: ...
+
+class CreateInstanceResponse(_message.Message):
+    __slots__ = ("state", "replayed")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.InstanceState
+    replayed: bool
+    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...
+
+class SendEventRequest(_message.Message):
+    __slots__ = ("instance", "event", "expected_version", "request_id", "create_if_missing", "input_json", "view")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATE_IF_MISSING_FIELD_NUMBER: _ClassVar[int]
+    INPUT_JSON_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    event: _types_pb2.Event
+    expected_version: int
+    request_id: str
+    create_if_missing: bool
+    input_json: str
+    view: _types_pb2.InstanceView
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., event: _Optional[_Union[_types_pb2.Event, _Mapping]] = ..., expected_version: _Optional[int] = ..., request_id: _Optional[str] = ..., create_if_missing: _Optional[bool] = ..., input_json: _Optional[str] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ...) -> None: ...
+
+class SendEventResponse(_message.Message):
+    __slots__ = ("state", "changed", "replayed", "effects")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.InstanceState
+    changed: bool
+    replayed: bool
+    effects: _containers.RepeatedCompositeFieldContainer[_types_pb2.JournalEffect]
+    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., changed: _Optional[bool] = ..., replayed: _Optional[bool] = ..., effects: _Optional[_Iterable[_Union[_types_pb2.JournalEffect, _Mapping]]] = ...) -> None: ...
+
+class GetStateRequest(_message.Message):
+    __slots__ = ("instance", "view")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    view: _types_pb2.InstanceView
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ...) -> None: ...
+
+class GetStateResponse(_message.Message):
+    __slots__ = ("state",)
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.InstanceState
+    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ...) -> None: ...
+
+class WatchStateRequest(_message.Message):
+    __slots__ = ("instances", "filter", "resume_token", "view", "progress_interval", "end_on_final")
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    END_ON_FINAL_FIELD_NUMBER: _ClassVar[int]
+    instances: _containers.RepeatedCompositeFieldContainer[_types_pb2.InstanceRef]
+    filter: WatchFilter
+    resume_token: str
+    view: _types_pb2.InstanceView
+    progress_interval: _duration_pb2.Duration
+    end_on_final: bool
+    def __init__(self, instances: _Optional[_Iterable[_Union[_types_pb2.InstanceRef, _Mapping]]] = ..., filter: _Optional[_Union[WatchFilter, _Mapping]] = ..., resume_token: _Optional[str] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ..., progress_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_on_final: _Optional[bool] = ...) -> None: ...
+
+class WatchFilter(_message.Message):
+    __slots__ = ("namespace", "machine_id")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_ID_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    machine_id: str
+    def __init__(self, namespace: _Optional[str] = ..., machine_id: _Optional[str] = ...) -> None: ...
+
+class WatchStateResponse(_message.Message):
+    __slots__ = ("frames",)
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    frames: _containers.RepeatedCompositeFieldContainer[WatchFrame]
+    def __init__(self, frames: _Optional[_Iterable[_Union[WatchFrame, _Mapping]]] = ...) -> None: ...
+
+class WatchFrame(_message.Message):
+    __slots__ = ("resume_token", "snapshot", "transition", "synced", "progress", "closing")
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    TRANSITION_FIELD_NUMBER: _ClassVar[int]
+    SYNCED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    resume_token: str
+    snapshot: _types_pb2.InstanceState
+    transition: WatchTransition
+    synced: WatchSynced
+    progress: WatchProgress
+    closing: WatchClosing
+    def __init__(self, resume_token: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., transition: _Optional[_Union[WatchTransition, _Mapping]] = ..., synced: _Optional[_Union[WatchSynced, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., closing: _Optional[_Union[WatchClosing, _Mapping]] = ...) -> None: ...
+
+class WatchTransition(_message.Message):
+    __slots__ = ("state", "entry", "changed")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.InstanceState
+    entry: _types_pb2.JournalEntry
+    changed: bool
+    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., entry: _Optional[_Union[_types_pb2.JournalEntry, _Mapping]] = ..., changed: _Optional[bool] = ...) -> None: ...
+
+class WatchSynced(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchProgress(_message.Message):
+    __slots__ = ("server_time",)
+    SERVER_TIME_FIELD_NUMBER: _ClassVar[int]
+    server_time: _timestamp_pb2.Timestamp
+    def __init__(self, server_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class WatchClosing(_message.Message):
+    __slots__ = ("message", "reconnect_delay")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RECONNECT_DELAY_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    reconnect_delay: _duration_pb2.Duration
+    def __init__(self, message: _Optional[str] = ..., reconnect_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ListInstancesRequest(_message.Message):
+    __slots__ = ("namespace", "machine_id", "status", "page_size", "page_token", "view")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    machine_id: str
+    status: _types_pb2.InstanceStatus
+    page_size: int
+    page_token: str
+    view: _types_pb2.InstanceView
+    def __init__(self, namespace: _Optional[str] = ..., machine_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.InstanceStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ...) -> None: ...
+
+class ListInstancesResponse(_message.Message):
+    __slots__ = ("instances", "next_page_token")
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    instances: _containers.RepeatedCompositeFieldContainer[_types_pb2.InstanceState]
+    next_page_token: str
+    def __init__(self, instances: _Optional[_Iterable[_Union[_types_pb2.InstanceState, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListJournalRequest(_message.Message):
+    __slots__ = ("instance", "page_size", "page_token", "newest_first")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIRST_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    page_size: int
+    page_token: str
+    newest_first: bool
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., newest_first: _Optional[bool] = ...) -> None: ...
+
+class ListJournalResponse(_message.Message):
+    __slots__ = ("entries", "next_page_token")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[_types_pb2.JournalEntry]
+    next_page_token: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[_types_pb2.JournalEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
