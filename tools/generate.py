@@ -6,10 +6,12 @@ Three places hold stubs, all made from ``proto/``:
 * ``clients/python/durachart_client/gen`` - messages and gRPC stubs, for the Python client;
 * ``tests/node/gen`` - JavaScript with type declarations, for the tests that speak gRPC-Web.
 
-protoc writes ``from durachart.v1 import types_pb2``, after the proto package. That package would collide with the server's own package
-``durachart``, so the Python files are laid flat into one directory each and their imports made relative.
+protoc writes ``from durachart.v1 import types_pb2``, after the proto package. That name would collide with
+the server's own package ``durachart``, so the Python files are laid flat into one directory each and their
+imports made relative.
 
-Usage: ``python tools/generate.py`` writes; ``python tools/generate.py --check`` compares and exits with 1 when a file is stale.
+Usage: ``python tools/generate.py`` writes what has changed; with ``--check`` it writes nothing and exits
+with 1 when a stub is stale.
 """
 
 import argparse
@@ -41,7 +43,7 @@ MODULE_NAME = re.compile(r"'durachart\.v1\.\w+_pb2'")
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the stubs, or with ``--check`` compare them; the return value is the exit code."""
     parser = argparse.ArgumentParser(description="Generate the stubs of proto/.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a stub is stale")
+    parser.add_argument("--check", action="store_true", help="only say whether a stub is stale")
     check = parser.parse_args(argv).check
     with tempfile.TemporaryDirectory(prefix="durachart-generate-") as scratch:
         fresh = Path(scratch)
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def find_stale(fresh: Path) -> list[Path]:
-    """Stubs that are missing, left over or different from their fresh twins: paths relative to the repository, sorted."""
+    """Stubs that are missing, left over or unlike their fresh twins; paths are relative to the repository."""
     stale: list[Path] = []
     for place in (SERVER, CLIENT, NODE):
         wanted = {path.relative_to(fresh): path.read_bytes() for path in files(fresh / place)}
@@ -71,7 +73,7 @@ def report(stale: Sequence[Path]) -> int:
     for name in stale:
         print(f"stale: {name}", file=sys.stderr)
     if stale:
-        print("Generated code does not match proto/. Run `make generate` and commit the result.", file=sys.stderr)
+        print("Run `make generate` and commit the result.", file=sys.stderr)
     return 1 if stale else 0
 
 
@@ -132,14 +134,14 @@ def make_relative(text: str) -> str:
     )
     text = MODULE_NAME.sub("__name__", text)
     if "durachart.v1 import" in text or "import durachart" in text:
-        sys.exit("protoc wrote an import of a shape that tools/generate.py does not know; teach make_relative about it.")
+        sys.exit("protoc wrote an import of a shape that make_relative does not know.")
     return text
 
 
 def generate_node(target: Path) -> None:
     """Write JavaScript modules with declarations for the contract and for the google.rpc error details."""
     if not ES_PLUGIN.exists():
-        sys.exit("protoc-gen-es is not installed. Run `make generate`, which sets it up, or `npm ci` in tests/node.")
+        sys.exit("protoc-gen-es is missing: run `make generate`, which sets it up.")
     target.mkdir(parents=True)
     google = sorted(path.relative_to(GOOGLE).as_posix() for path in GOOGLE.rglob("*.proto"))
     protoc(
