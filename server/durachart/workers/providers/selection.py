@@ -1,0 +1,66 @@
+"""Which provider answers for which model name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from durachart.workers.providers.local import MODEL as LOCAL_MODEL
+from durachart.workers.providers.local import LocalProvider
+from durachart.workers.providers.protocol import Provider
+from durachart.workers.providers.settings import ProviderSettings
+
+_ANTHROPIC = "anthropic/"
+_OPENAI = "openai/"
+
+
+@dataclass(slots=True)
+class Providers:
+    """All providers of one server, each made when it is first asked for.
+
+    Attributes:
+        settings: Endpoints, keys and the default model.
+    """
+
+    settings: ProviderSettings
+    _made: dict[str, Provider] = field(default_factory=dict, repr=False)
+
+    def choose(self, model: str) -> tuple[Provider, str]:
+        """Return the provider for a model and the provider's own name of it.
+
+        Args:
+            model: ``local`` is the built-in model, ``anthropic/<m>`` Anthropic's, ``openai/<m>`` and every
+                other name the OpenAI-compatible endpoint's. Empty means the server's default.
+
+        Raises:
+            ProviderError: PROVIDER_NOT_CONFIGURED when the provider's SDK or key is missing.
+        """
+        name = model or self.settings.default_model
+        if name == LOCAL_MODEL:
+            return self._provider(LOCAL_MODEL), name
+        if name.startswith(_ANTHROPIC):
+            return self._provider(_ANTHROPIC), name.removeprefix(_ANTHROPIC)
+        return self._provider(_OPENAI), name.removeprefix(_OPENAI)
+
+    async def close(self) -> None:
+        """Release all connections. Idempotent; no stream may be open."""
+        while self._made:
+            _, provider = self._made.popitem()
+            await provider.close()
+
+    def _provider(self, kind: str) -> Provider:
+        provider = self._made.get(kind)
+        if provider is None:
+            provider = self._made[kind] = self._make(kind)
+        return provider
+
+    def _make(self, kind: str) -> Provider:
+        if kind == LOCAL_MODEL:
+            return LocalProvider(self.settings)
+        # Imported here: the SDKs take a while to load, and a server that runs other models never needs them.
+        if kind == _ANTHROPIC:
+            from durachart.workers.providers.anthropic_messages import AnthropicProvider
+
+            return AnthropicProvider(self.settings)
+        from durachart.workers.providers.openai_compatible import OpenAICompatibleProvider
+
+        return OpenAICompatibleProvider(self.settings)
