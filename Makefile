@@ -92,7 +92,7 @@ set-up: $(DEV_STAMP) $(NODE_STAMP) ## Set up everything that development needs, 
 
 # An environment's scripts name its own place: after a move or a copy of the checkout, or when its Python is gone, it is made again.
 ifneq ($(wildcard $(VENV)),)
-ifneq ($(shell cat $(VENV)/.checkout 2>/dev/null):$(wildcard $(PY)),$(CURDIR):$(PY))
+ifneq ($(shell test -x $(PY) && cat $(VENV)/.checkout 2>/dev/null),$(CURDIR))
 $(RUNTIME_STAMP) $(DEV_STAMP): again
 endif
 endif

@@ -1,0 +1,19 @@
+"""What every test shares: how hypothesis searches, and where the repository is."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A shared, noisy machine makes single examples slow; the search itself is bounded by max_examples. CI always
+# searches the same examples, so that a red run means a change; by hand each run looks elsewhere.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout's root directory."""
+    return Path(__file__).resolve().parent.parent
