@@ -60,9 +60,11 @@ verify: $(DEV_STAMP) $(NODE_STAMP) ## Prove that generated files are fresh.
 	@echo "==> generated files"
 	@$(PY) tools/generate.py --check
 	@$(PY) tools/proto_image.py --check
+	@$(PY) tools/acceptance.py --check
 
-generate: $(DEV_STAMP) $(NODE_STAMP) ## Generate the stubs from proto/.
+generate: $(DEV_STAMP) $(NODE_STAMP) ## Generate the stubs from proto/ and the last column of docs/acceptance.md.
 	@$(PY) tools/generate.py
+	@$(PY) tools/acceptance.py
 
 proto-image: $(DEV_STAMP) ## Accept proto/ as what later changes must not break. ARGS=--allow-breaking overrides.
 	@$(PY) tools/proto_image.py $(ARGS)

@@ -26,7 +26,7 @@ CHECKOUT = VENV / ".checkout"
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 
-# Python compiles what is imported; compiling all of it beforehand would take longer than the first start does.
+# Python compiles what is imported; compiling everything beforehand takes longer than the first start does.
 PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile"]
 PACKAGES = ["--editable=clients/python", "--editable=."]
 
