@@ -48,7 +48,8 @@ class Runtime:
 
     def drain(self) -> None:
         """Refuse new commands (``ShuttingDown``) and close every watch with a token. What waits is
-        executed."""
+        executed.
+        """
         raise NotImplementedError
 
     # --- machines -----------------------------------------------------------------------------------------
@@ -104,7 +105,8 @@ class Runtime:
 
     def watch(self, spec: WatchSpec, caller: Caller) -> AsyncIterator[list[WatchFrame]]:
         """What the watched instances are and what they become; lists of at least one frame. An async
-        generator."""
+        generator.
+        """
         raise NotImplementedError
 
     # --- effects (workers) --------------------------------------------------------------------------------
@@ -113,13 +115,14 @@ class Runtime:
         self, handlers: Sequence[str], *, limit: int, holder: str, lease: timedelta
     ) -> list[LeasedEffect]:
         """Begin an attempt at up to ``limit`` effects that wait, or whose lease ran out, the most urgent
-        first."""
+        first.
+        """
         raise NotImplementedError
 
-    async def extend_lease(self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta) ->
-    bool:
-        """Prolong a lease from now; False: it is lost (ended, cancelled or taken over): stop working on
-        it."""
+    async def extend_lease(
+        self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta
+    ) -> bool:
+        """Prolong a lease from now; False: it is lost (ended, cancelled or taken over): stop."""
         raise NotImplementedError
 
     async def finish_effect(self, command: FinishEffect, caller: Caller) -> None:
@@ -146,8 +149,8 @@ class Runtime:
         """The running effect asked for last, or else the one that ended last; None when there is none."""
         raise NotImplementedError
 
-    async def wait_effects(self, timeout: float | None = None) -> bool:
-        """Wait until effects may be leased; False: the time (seconds) ran out first."""
+    async def wait_effects(self, max_wait_s: float | None = None) -> bool:
+        """Wait until effects may be leased; False: ``max_wait_s`` passed first."""
         raise NotImplementedError
 
     async def next_effect_at(self) -> datetime | None:
@@ -171,8 +174,8 @@ class Runtime:
         """When the next timer comes due; None: none is pending."""
         raise NotImplementedError
 
-    async def wait_timers(self, timeout: float | None = None) -> bool:
-        """Wait until the earliest due instant may have changed; False: the time (seconds) ran out first."""
+    async def wait_timers(self, max_wait_s: float | None = None) -> bool:
+        """Wait until the earliest due instant may have changed; False: ``max_wait_s`` passed first."""
         raise NotImplementedError
 
     async def fire_timer(self, command: FireTimer) -> bool:
