@@ -29,14 +29,14 @@ STATUSES: Mapping[str | None, types_pb2.InstanceStatus] = {
     "done": types_pb2.INSTANCE_STATUS_DONE,
 }
 
-_CAUSES: Mapping[int, Literal["create", "event", "timer", "effect"]] = {
+_CAUSES: Mapping[int, Literal["create", "event", "timer", "effect", "unknown"]] = {
     types_pb2.JOURNAL_CAUSE_CREATE: "create",
     types_pb2.JOURNAL_CAUSE_EVENT: "event",
     types_pb2.JOURNAL_CAUSE_TIMER: "timer",
     types_pb2.JOURNAL_CAUSE_EFFECT: "effect",
 }
 
-_OUTCOMES: Mapping[int, Literal["completed", "stopped", "failed", "cancelled"]] = {
+_OUTCOMES: Mapping[int, Literal["completed", "stopped", "failed", "cancelled", "unknown"]] = {
     token_service_pb2.TokenEnd.OUTCOME_COMPLETED: "completed",
     token_service_pb2.TokenEnd.OUTCOME_STOPPED: "stopped",
     token_service_pb2.TokenEnd.OUTCOME_FAILED: "failed",
@@ -112,7 +112,7 @@ def journal_entry(message: types_pb2.JournalEntry) -> models.JournalEntry:
         uid=message.uid,
         seq=message.seq,
         revision=message.revision,
-        cause=_CAUSES.get(message.cause, "event"),
+        cause=_CAUSES.get(message.cause, "unknown"),
         event_type=message.event_type,
         data=parsed(message.data_json),
         actor=message.actor,
@@ -181,11 +181,13 @@ def transition(frame: state_machine_service_pb2.WatchFrame) -> models.Transition
 def generation_end(frame: token_service_pb2.TokenFrame) -> models.GenerationEnd:
     """The end a token frame carries."""
     end = frame.end
-    usage = models.TokenUsage(end.usage.input_tokens, end.usage.output_tokens) if end.HasField("usage") else None
+    usage = (
+        models.TokenUsage(end.usage.input_tokens, end.usage.output_tokens) if end.HasField("usage") else None
+    )
     return models.GenerationEnd(
         effect_id=frame.effect_id,
         attempt=frame.attempt,
-        outcome=_OUTCOMES.get(end.outcome, "failed"),
+        outcome=_OUTCOMES.get(end.outcome, "unknown"),
         finish_reason=end.finish_reason,
         model=end.model,
         usage=usage,

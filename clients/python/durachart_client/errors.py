@@ -27,7 +27,8 @@
     │   └── DeadlineExceeded        no answer in time
     └── StreamGap                   a stream skipped something it must not skip
 
-The docstring of a class is its default message. An unknown reason of a newer server raises plain :class:`ServerError`.
+The docstring of a class is its default message. An unknown reason of a newer server raises plain
+:class:`ServerError`.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class ServerError(ClientError):
 
     Attributes:
         message: One sentence for a person.
-        reason: Stable reason, for example ``GUARD_REJECTED``; ``""`` when the error did not come from Durachart itself.
+        reason: Stable reason, for example ``GUARD_REJECTED``; ``""`` when the error did not come from
+            Durachart itself.
         code: Name of the gRPC status, for example ``FAILED_PRECONDITION``.
         metadata: Further facts the server gave, by name.
         request_id: Idempotency key of the failed call, to repeat it safely; ``""`` for calls that have none.
@@ -174,7 +176,13 @@ class VersionConflict(ServerError):
     CODE = "ABORTED"
 
     def __init__(
-        self, message: str = "", *, expected: int, actual: int, instance: InstanceRef | None = None, value: Json = None
+        self,
+        message: str = "",
+        *,
+        expected: int,
+        actual: int,
+        instance: InstanceRef | None = None,
+        value: Json = None,
     ) -> None:
         super().__init__(message)
         self.expected = expected
@@ -318,12 +326,18 @@ class Overloaded(ServerError):
 
 
 class Unavailable(ServerError):
-    """No server answered, or it is shutting down. A write may have been taken: repeat it with ``request_id``."""
+    """No server answered, or it is shutting down.
+
+    A write may have been taken all the same: repeat it with ``request_id``.
+    """
 
     CODE = "UNAVAILABLE"
 
 
 class DeadlineExceeded(ServerError):
-    """No answer came in time. A write may have been taken: repeat it with ``request_id``."""
+    """No answer came in time.
+
+    A write may have been taken all the same: repeat it with ``request_id``.
+    """
 
     CODE = "DEADLINE_EXCEEDED"

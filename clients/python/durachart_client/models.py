@@ -1,13 +1,13 @@
 """What the service answers, as Python values: frozen dataclasses with parsed JSON and aware UTC datetimes.
 
-The names follow ``proto/durachart/v1`` field for field, with three differences: JSON fields lose their ``_json`` and are
-parsed, instants end in ``_at``, and enumerations are lower-case words.
+The names follow ``proto/durachart/v1`` field for field, with three differences: JSON fields lose their
+``_json`` and are parsed, instants end in ``_at``, and enumerations are lower-case words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -136,9 +136,10 @@ class JournalEntry:
         uid: Incarnation; ``""`` for a refused creation.
         seq: Position in the instance's journal, from 1, without gaps.
         revision: Position in the store-wide order; increasing, not consecutive.
-        cause: What kind of thing asked.
+        cause: What kind of thing asked; ``unknown`` when a newer server names one this client does not know.
         event_type: ``""`` for a creation.
-        data: The event's own keys, or the creation's input; None when there were none or they were too large to keep.
+        data: The event's own keys, or the creation's input; None when there were none or they were too
+            large to keep.
         actor: Who asked; ``system`` for timers and effects.
         created_at: The recorded instant of the attempt.
         outcome: How it ended.
@@ -160,7 +161,7 @@ class JournalEntry:
     uid: str
     seq: int
     revision: int
-    cause: Literal["create", "event", "timer", "effect"]
+    cause: Literal["create", "event", "timer", "effect", "unknown"]
     event_type: str
     data: Json
     actor: str
@@ -228,7 +229,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """Answer of ``create``; ``replayed`` says that an earlier call with this request id had made the instance."""
+    """Answer of ``create``; ``replayed``: an earlier call with this request id had made the instance."""
 
     state: InstanceState
     replayed: bool
@@ -373,7 +374,7 @@ class GenerationEnd:
     Attributes:
         effect_id: Which generation.
         attempt: Its last attempt; 0 when none began.
-        outcome: How it ended; only a ``completed`` text is stored.
+        outcome: How it ended; only a ``completed`` text is stored. ``unknown``: a newer server's word.
         finish_reason: The provider's word, for example ``stop``; ``""`` unless completed.
         model: Model that answered; ``""`` when unknown.
         usage: None when unknown, as after a stop.
@@ -383,7 +384,7 @@ class GenerationEnd:
 
     effect_id: str
     attempt: int
-    outcome: Literal["completed", "stopped", "failed", "cancelled"]
+    outcome: Literal["completed", "stopped", "failed", "cancelled", "unknown"]
     finish_reason: str = ""
     model: str = ""
     usage: TokenUsage | None = None
@@ -402,11 +403,11 @@ class RetryPolicy:
         initial_ms: Bound of the first wait, in milliseconds.
         maximum_ms: Bound that the growth stops at, in milliseconds.
         multiplier: Growth from one bound to the next.
-        max_attempts: Attempts of one call, the first included; None leaves the call's timeout as the only bound. Streams
-            do not count attempts once they were open.
+        max_attempts: Attempts of one call, the first included; None leaves the call's timeout as the only
+            bound. Streams do not count attempts once they were open.
     """
 
     initial_ms: int = 50
     maximum_ms: int = 5_000
     multiplier: float = 2.0
-    max_attempts: int | None = field(default=None)
+    max_attempts: int | None = None

@@ -1,4 +1,4 @@
-"""Errors rebuilt from what travels beside the status: ErrorInfo's reason picks the class, typed details its data."""
+"""Errors rebuilt from what travels beside the status: ErrorInfo's reason picks the class."""
 
 from __future__ import annotations
 
@@ -145,7 +145,12 @@ def _watch_compacted(message: str, details: _Details) -> errors.ServerError:
 
 def _by_reason() -> Mapping[str, _Builder]:
     builders: dict[str, _Builder] = {}
-    for refusal in (errors.EventNotAllowed, errors.GuardRejected, errors.EvaluationFailed, errors.InstanceFinished):
+    for refusal in (
+        errors.EventNotAllowed,
+        errors.GuardRejected,
+        errors.EvaluationFailed,
+        errors.InstanceFinished,
+    ):
         builders[refusal.REASON] = _refused(refusal)
     for invalid in (errors.RequestInvalid, errors.PayloadInvalid):
         builders[invalid.REASON] = _request_invalid(invalid)
