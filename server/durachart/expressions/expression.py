@@ -1,0 +1,259 @@
+"""From text to a function, and what happens when that function cannot give a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import CodeType
+from typing import Any, Final, TypeAlias
+
+from durachart.expressions import embedding, equality, functions, instants, macros, operators, patterns, results
+from durachart.expressions.budget import Budget
+from durachart.expressions.checker import Checked, check
+from durachart.expressions.codegen import MARK, MARK_END, Generator, LiteralProblem
+from durachart.expressions.errors import BudgetExceeded, CompileError, EvaluationError
+from durachart.expressions.fastpath import FastGenerator
+from durachart.expressions.parser import MAX_DEPTH, parse
+from durachart.expressions.scope import Scope
+from durachart.expressions.types import Type
+from durachart.expressions.values import Value
+
+#: ``evaluate(context, event, params, now_ms, budget)``, all positional.
+Evaluate: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any] | None, int, Budget], Any]
+
+_FILENAME: Final = "<expression>"
+
+#: Nodes an expression may have before it charges for being evaluated at all.
+_FREE_NODES: Final = 256
+
+#: Compiled expressions kept, and how long a text may be to be kept: a few megabytes.
+_KEPT: Final = 4096
+_KEPT_TEXT: Final = 512
+
+
+def _opaque(value: Value) -> Value:
+    """The value itself, where the generated source must not show Python a literal."""
+    return value
+
+
+_HELPERS: Final[dict[str, Value]] = {
+    name: getattr(module, name)
+    for module, names in (
+        (embedding, ("embed", "embed_all")),
+        (equality, ("equals", "differs")),
+        (
+            functions,
+            (
+                "contains",
+                "starts_with",
+                "ends_with",
+                "to_int",
+                "to_uint",
+                "to_double",
+                "to_string",
+                "to_bool",
+                "to_bytes",
+                "to_timestamp",
+                "to_duration",
+                "to_type",
+                "calendar_field",
+            ),
+        ),
+        (instants, ("instant_of_ms",)),
+        (
+            macros,
+            (
+                "all_of",
+                "any_of",
+                "one_of",
+                "filtered",
+                "mapped",
+                "filtered_mapped",
+                "decide",
+                "all_decided",
+                "any_decided",
+            ),
+        ),
+        (
+            operators,
+            (
+                "add",
+                "subtract",
+                "multiply",
+                "divide",
+                "remainder",
+                "negate",
+                "invert",
+                "truth",
+                "less",
+                "less_or_equal",
+                "greater",
+                "greater_or_equal",
+                "contained",
+                "index",
+                "select",
+                "has",
+                "build_map",
+                "read_double",
+                "size",
+            ),
+        ),
+        (patterns, ("matches", "matches_literal")),
+        (results, ("finish", "expect")),
+    )
+    for name in names
+}
+_HELPERS["opaque"] = _opaque
+_HELPERS["BudgetExceeded"] = BudgetExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled expression.
+
+    Attributes:
+        text: What it was compiled from.
+        evaluate: ``evaluate(context, event, params, now_ms, budget)`` gives the value as JSON data. A plain
+            function, called positionally. ``context`` and ``event`` are dicts of JSON data, ``params`` one
+            or None (then empty), ``now_ms`` milliseconds since the epoch, ``budget`` shared by the
+            macrostep. Never changes its arguments; the result may share structure with them, so
+            data must be treated as immutable by everyone. Raises EvaluationError, or
+            BudgetExceeded, which is one.
+        reads_event_payload: Whether the value may depend on the event beyond ``event.type``.
+        references: Paths read, sorted: ``context.items``, ``event.amount``; ``input`` is ``event.input``.
+            A path ends at the first index that is not a literal name.
+        result_type: Static type of the value before it becomes JSON.
+    """
+
+    text: str
+    evaluate: Evaluate = field(compare=False)
+    reads_event_payload: bool
+    references: tuple[str, ...]
+    result_type: Type = field(compare=False)
+
+
+def compile_expression(text: str, *, scope: Scope = Scope.DEFAULT, expected: Type | None = None) -> Expression:
+    """Compile CEL to a Python function.
+
+    Args:
+        text: The expression, at most 65,536 characters, 10,000 nodes and 64 levels of nesting.
+        scope: Variables it may use, and their types.
+        expected: Type the value must have. Checked now where the static type is known, else
+            whenever the expression runs. None: anything JSON can hold.
+
+    Returns:
+        The expression. The same text, scope object and expected type may give the same object.
+
+    Raises:
+        CompileError: With line, column and, where there is one, a hint.
+    """
+    if len(text) <= _KEPT_TEXT:
+        return _compile_kept(text, scope, expected)
+    return _compile(text, scope, expected)
+
+
+def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
+    try:
+        root, nodes = parse(text)
+        checked = check(root, text, scope, expected)
+        evaluate = _function_of(text, checked, nodes, expected)
+    except LiteralProblem as problem:
+        raise CompileError(problem.message, text, problem.offset) from None
+    except (RecursionError, MemoryError):
+        # The bounds keep every expression far from this, unless the caller's own stack is nearly full.
+        raise CompileError(f"the expression is nested too deeply (the limit is {MAX_DEPTH} levels)", text, 0) from None
+    return Expression(
+        text=text,
+        evaluate=evaluate,
+        reads_event_payload=checked.reads_event_payload,
+        references=tuple(sorted(checked.references)),
+        result_type=checked.root.type,
+    )
+
+
+_compile_kept = lru_cache(maxsize=_KEPT)(_compile)
+
+
+def _function_of(text: str, checked: Checked, nodes: int, expected: Type | None) -> Evaluate:
+    generator = FastGenerator()
+    body = generator.result(checked.root, expected)
+    lines = ["def evaluate(context, event, params, now_ms, budget):"]
+    if nodes > _FREE_NODES:
+        lines.append(f" budget.spend({nodes})")
+    if any(name == "params" or name.startswith("params.") for name in checked.references):
+        lines.append(" if params is None: params = {}")
+    lines += [
+        " try:",
+        f"  return {body}",
+        " except BudgetExceeded: raise",
+        " except Exception: pass",
+        " return by_the_book(context, event, params, now_ms, budget)",
+    ]
+    names = {**_HELPERS, **generator.constants, "by_the_book": _ByTheBook(text, checked, expected)}
+    if expected is not None:
+        names["expected"] = expected
+    exec(compile("\n".join(lines), _FILENAME, "exec"), names)
+    evaluate: Evaluate = names["evaluate"]
+    return evaluate
+
+
+class _ByTheBook:
+    """The expression by its complete rules: generated when first needed, says where it fails."""
+
+    __slots__ = ("checked", "code", "expected", "function", "offsets", "text")
+
+    def __init__(self, text: str, checked: Checked, expected: Type | None) -> None:
+        self.text = text
+        self.checked = checked
+        self.expected = expected
+        self.function: Evaluate | None = None
+        self.code: CodeType | None = None
+        self.offsets: list[int] = []
+
+    def __call__(
+        self,
+        context: Mapping[str, Any],
+        event: Mapping[str, Any],
+        params: Mapping[str, Any] | None,
+        now_ms: int,
+        budget: Budget,
+    ) -> Value:
+        function = self.function or self.generate()
+        try:
+            return function(_dict(context), _dict(event), _dict(params or {}), now_ms, budget)
+        except EvaluationError as error:
+            error.locate(self.text, self.offset_of(error))
+            raise
+
+    def generate(self) -> Evaluate:
+        generator = Generator()
+        body = f"finish({generator.visit(self.checked.root).text}, budget)"
+        if self.expected is not None and self.expected.kind != "dyn":
+            body = f"expect({body}, expected)"
+        first, *marked = body.split(MARK)
+        offsets = [0]
+        lines = [f"def evaluate(context, event, params, now_ms, budget): return ({first}"]
+        for part in marked:
+            offset, code = part.split(MARK_END, 1)
+            offsets.append(int(offset))
+            lines.append(code)
+        names: dict[str, Any] = {**_HELPERS, **generator.constants, "expected": self.expected}
+        exec(compile("\n".join(lines) + ")", _FILENAME, "exec"), names)
+        self.offsets = offsets
+        self.function = function = names["evaluate"]
+        return function
+
+    def offset_of(self, error: EvaluationError) -> int:
+        """The offset of the innermost generated line the error came through."""
+        line = 1
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == _FILENAME:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return self.offsets[line - 1]
+
+
+def _dict(data: Mapping[str, Any]) -> dict[str, Any]:
+    return data if type(data) is dict else dict(data)

@@ -1,0 +1,71 @@
+"""What an expression may refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+from durachart.expressions.schemas import type_of_schema
+from durachart.expressions.types import Type
+
+#: Every variable there is: (name, name in the generated code).
+VARIABLES: Final = ("context", "event", "params", "input", "now")
+
+
+class Scope:
+    """The variables an expression may use and their static types. Immutable; compared by identity.
+
+    Attributes:
+        variables: Name -> type, ``dyn`` where nothing is known.
+    """
+
+    __slots__ = ("variables",)
+
+    #: All five variables, nothing known of any but ``event.type``.
+    DEFAULT: ClassVar[Scope]
+
+    def __init__(self, variables: Mapping[str, Type]) -> None:
+        unknown = set(variables) - set(VARIABLES)
+        if unknown:
+            raise ValueError(f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}")
+        self.variables: Mapping[str, Type] = MappingProxyType(dict(variables))
+
+    @staticmethod
+    def from_schemas(
+        *,
+        context: object = None,
+        event: object = None,
+        params: object = None,
+        input: object = None,
+        variables: Collection[str] = VARIABLES,
+    ) -> Scope:
+        """A scope typed by JSON Schemas.
+
+        Args:
+            context: Schema of ``context``; None if unknown (then ``dyn``), likewise the next three.
+            event: Schema of the event; ``type`` is always a field of it, whether declared or not.
+            params: Schema of the static params of the guard or action.
+            input: Schema of the creation input.
+            variables: The variables that exist; a schema for one that does not is ignored.
+
+        Raises:
+            ValueError: ``variables`` names one there is not.
+        """
+        types = {
+            "context": type_of_schema(context),
+            "event": _event_type(type_of_schema(event)),
+            "params": type_of_schema(params),
+            "input": type_of_schema(input),
+            "now": Type.TIMESTAMP,
+        }
+        return Scope({name: types.get(name, Type.DYN) for name in variables})
+
+
+def _event_type(declared: Type) -> Type:
+    if declared.kind != "object":
+        return Type.object_of({"type": Type.STRING}, Type.DYN)
+    return Type.object_of({"type": Type.STRING, **declared.fields}, declared.rest)
+
+
+Scope.DEFAULT = Scope.from_schemas()
