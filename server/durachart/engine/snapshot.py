@@ -1,0 +1,193 @@
+"""The machine's state as a value, and the forms in which it leaves the engine.
+
+A snapshot is a tuple: nothing can change it, making one costs a tenth of a frozen dataclass (a step makes
+one per event), and snapshots share whatever a step did not touch. What it refers to is shared too: whoever
+holds a snapshot must not write into its context, history value or events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple
+
+from durachart.engine.configuration import Configuration
+from durachart.engine.errors import SnapshotInvalid
+from durachart.engine.model import Event, Machine, StateNode, get_proper_ancestors
+
+Status = Literal["active", "done", "error"]
+
+
+class Missing(Enum):
+    """The type of ``MISSING``."""
+
+    MISSING = "missing"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+"""No value at all, where ``None`` is a value (JSON ``null``)."""
+
+
+class Timer(NamedTuple):
+    """A delayed event that waits for its time.
+
+    Attributes:
+        key: Unique among the pending timers of one snapshot: the id, else ``#<sequence>``.
+        id: What ``xstate.cancel`` names; ``None`` for a delayed raise without id.
+        event: What it delivers.
+        delay_ms: The delay as the machine stated it.
+        due_at_ms: When it fires, on the clock of the step's ``now_ms``; never before the delay has passed.
+        sequence: Order of arming within one snapshot; breaks ties of ``due_at_ms``.
+        owner: Id of the state whose ``after`` it is; ``None`` for a delayed raise.
+    """
+
+    key: str
+    id: str | None
+    event: Event
+    delay_ms: int | float
+    due_at_ms: int
+    sequence: int
+    owner: str | None
+
+
+class Snapshot(NamedTuple):
+    """The stable state of one instance between two events.
+
+    Attributes:
+        configuration: The active state nodes.
+        context: The machine's data.
+        history_value: What each history node remembers, by its id: nodes in document order.
+        status: ``done`` and ``error`` are final: later events change nothing.
+        output: The machine's output once done; ``MISSING`` while there is none.
+        timers: Pending delayed events in the order of arming; empty unless active.
+        error: For people, when status is ``error``.
+        next_sequence: Sequence number of the next timer.
+    """
+
+    configuration: Configuration
+    context: dict[str, Any]
+    history_value: Mapping[str, tuple[StateNode, ...]]
+    status: Status
+    output: Any
+    timers: tuple[Timer, ...]
+    error: str | None
+    next_sequence: int
+
+
+FORMAT = 1
+"""Version of the JSON form below."""
+
+
+def snapshot_to_json(machine: Machine, snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot as JSON data, for storing.
+
+    Args:
+        machine: The definition it belongs to.
+        snapshot: Any snapshot of it.
+
+    Returns:
+        An object with ``format``. States appear by id: of the configuration its leaves, in document order.
+        Optional keys (``output``, ``error``) are absent when there is nothing to say. Values are shared
+        with the snapshot.
+    """
+    nodes = snapshot.configuration.nodes
+    parents = {node.parent for node in nodes}
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "machine": machine.id,
+        "configuration": [node.id for node in nodes if node not in parents],
+        "context": snapshot.context,
+        "history": {name: [node.id for node in nodes] for name, nodes in snapshot.history_value.items()},
+        "status": snapshot.status,
+        "timers": [
+            {
+                "id": timer.id,
+                "event": timer.event,
+                "delay_ms": timer.delay_ms,
+                "due_at_ms": timer.due_at_ms,
+                "sequence": timer.sequence,
+                "owner": timer.owner,
+            }
+            for timer in snapshot.timers
+        ],
+        "next_sequence": snapshot.next_sequence,
+    }
+    if snapshot.output is not MISSING:
+        data["output"] = snapshot.output
+    if snapshot.error is not None:
+        data["error"] = snapshot.error
+    return data
+
+
+def snapshot_from_json(machine: Machine, data: Mapping[str, Any]) -> Snapshot:
+    """The snapshot that ``snapshot_to_json`` wrote.
+
+    Args:
+        machine: The definition it belongs to.
+        data: What was stored; values are shared with the snapshot.
+
+    Raises:
+        SnapshotInvalid: Another format, or states that this machine does not have or that cannot be active
+            together.
+    """
+    found = data.get("format")
+    if found != FORMAT:
+        raise SnapshotInvalid(f"snapshot format {found!r} is unknown; this version reads format {FORMAT}")
+    try:
+        leaves = [machine.by_id[name] for name in data["configuration"]]
+        history = {
+            machine.by_id[name].id: tuple(machine.by_id[recorded] for recorded in names)
+            for name, names in data["history"].items()
+        }
+        timers = tuple(
+            Timer(timer["id"] if timer["id"] is not None else f"#{timer['sequence']}", **timer)
+            for timer in data["timers"]
+        )
+        return Snapshot(
+            _configuration_of(machine, leaves),
+            data["context"],
+            history,
+            data["status"],
+            data.get("output", MISSING),
+            timers,
+            data.get("error"),
+            data["next_sequence"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SnapshotInvalid(
+            f"the data is no snapshot of machine {machine.id!r}: {type(error).__name__} {error}"
+        ) from error
+
+
+def _configuration_of(machine: Machine, leaves: Iterable[StateNode]) -> Configuration:
+    active = {state for leaf in leaves for state in (leaf, *get_proper_ancestors(leaf))}
+    for node in active:
+        present = [region in active for region in node.regions]
+        complete = all(present) if node.type == "parallel" else any(present) or node.type != "compound"
+        if node.type == "history" or not complete:
+            raise SnapshotInvalid(f"state {node.id!r} of machine {machine.id!r} cannot be active like this")
+    return machine.configurations.intern(tuple(sorted(active, key=lambda node: node.index)))
+
+
+def state_value(machine: Machine, snapshot: Snapshot) -> Any:
+    """XState's state value: the key of a compound state's atomic child, else an object by key. Shared."""
+    del machine
+    return snapshot.configuration.value
+
+
+def tags(machine: Machine, snapshot: Snapshot) -> list[str]:
+    """The tags of the active states, sorted, each once. Shared."""
+    del machine
+    return snapshot.configuration.tags
+
+
+def meta(machine: Machine, snapshot: Snapshot) -> dict[str, Any]:
+    """The meta data of the active states that have any, by state id, in document order. Shared."""
+    del machine
+    return snapshot.configuration.meta
