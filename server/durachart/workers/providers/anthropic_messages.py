@@ -14,11 +14,12 @@ from durachart.workers.providers.failures import (
     host_of,
     stream_cut,
 )
-from durachart.workers.providers.protocol import Finished, GenerationRequest, TextDelta, Usage
+from durachart.workers.providers.protocol import Finished, GenerationRequest, Message, TextDelta, Usage
 from durachart.workers.providers.settings import ProviderSettings
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
+    from anthropic.types import MessageParam
 
 # Sent to compatible endpoints that want no key: the SDK insists on one.
 _NO_KEY = "none"
@@ -91,7 +92,7 @@ class AnthropicProvider:
         try:
             stream = await self._client.messages.create(
                 model=request.model,
-                messages=[{"role": turn.role, "content": turn.content} for turn in request.messages],
+                messages=[_turn(message) for message in request.messages],
                 max_tokens=request.max_output_tokens or self._max_output_tokens,
                 stream=True,
                 system=request.system or omit,
@@ -126,3 +127,9 @@ class AnthropicProvider:
     async def close(self) -> None:
         """Release connections."""
         await self._client.close()
+
+
+def _turn(message: Message) -> MessageParam:
+    if message.role == "user":
+        return {"role": "user", "content": message.content}
+    return {"role": "assistant", "content": message.content}

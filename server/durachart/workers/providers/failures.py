@@ -89,7 +89,7 @@ class Endpoint:
     """Whom a message is about.
 
     Attributes:
-        name: For people, for example ``Anthropic``.
+        name: For people, as it stands inside a sentence, for example ``Anthropic``.
         address: ``host:port``.
         model: The model asked for.
         secrets: Keys to strike out should the provider repeat them.
@@ -101,7 +101,12 @@ class Endpoint:
     secrets: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name} at {self.address}" if self.address else self.name
+        return f"{self.name} at {self.address}"
+
+    @property
+    def first(self) -> str:
+        """The same, as it begins a sentence."""
+        return self.name[:1].upper() + str(self)[1:]
 
 
 def host_of(url: str) -> str:
@@ -114,14 +119,14 @@ def stream_cut(endpoint: Endpoint) -> ProviderError:
     """The stream ended, or broke, before its finish reason."""
     return ProviderError(
         STREAM_CUT,
-        f"{endpoint} stopped in the middle of its answer; the partial text was dropped.",
+        f"{endpoint.first} stopped in the middle of its answer; the partial text was dropped.",
         retryable=True,
     )
 
 
 def timed_out(endpoint: Endpoint, within: str) -> ProviderError:
     """The provider was silent for too long."""
-    return ProviderError(TIMEOUT, f"{endpoint} did not answer {within}.", retryable=True)
+    return ProviderError(TIMEOUT, f"{endpoint.first} did not answer {within}.", retryable=True)
 
 
 def classify(error: Exception, errors: SdkErrors, endpoint: Endpoint, *, streaming: bool) -> ProviderError:
@@ -146,7 +151,9 @@ def classify(error: Exception, errors: SdkErrors, endpoint: Endpoint, *, streami
         return stream_cut(endpoint)
     if isinstance(error, (errors.connection, errors.transport)):
         return ProviderError(
-            UNAVAILABLE, f"No connection to {endpoint}; is it running and reachable?", retryable=True
+            UNAVAILABLE,
+            f"No answer from {endpoint}: the connection was refused or cut; is it running and reachable?",
+            retryable=True,
         )
     # The rest is an error object inside a stream, or an answer that is not what the API promises.
     return _of_status(0, getattr(error, "body", None), {}, endpoint)
@@ -163,7 +170,7 @@ def _of_status(answered: int, body: object, headers: Mapping[str, str], endpoint
         # The provider's words are left out: they tend to repeat a part of the key.
         return ProviderError(
             UNAUTHENTICATED,
-            f"{endpoint} refused the API key{shown}; set the right key in the server's settings.",
+            f"{endpoint.first} refused the API key{shown}; set the right key in the server's settings.",
             retryable=False,
         )
     if status == 408:
@@ -171,12 +178,12 @@ def _of_status(answered: int, body: object, headers: Mapping[str, str], endpoint
     if status >= _FIRST_SERVER_ERROR:
         return ProviderError(
             UNAVAILABLE,
-            f"{endpoint} has a problem of its own{shown}{_quote(said, endpoint)}.",
+            f"{endpoint.first} has a problem of its own{shown}{_quote(said, endpoint)}.",
             retryable=True,
         )
     return ProviderError(
         REJECTED,
-        f"{endpoint} refused the request for model {endpoint.model!r}{shown}{_quote(said, endpoint)}.",
+        f"{endpoint.first} refused the request for model {endpoint.model!r}{shown}{_quote(said, endpoint)}.",
         retryable=False,
     )
 
@@ -184,12 +191,15 @@ def _of_status(answered: int, body: object, headers: Mapping[str, str], endpoint
 def _rate_limited(kind: str, headers: Mapping[str, str], endpoint: Endpoint, shown: str) -> ProviderError:
     if kind == "insufficient_quota":
         return ProviderError(
-            RATE_LIMITED, f"{endpoint} refused: the account's quota is spent{shown}.", retryable=False
+            RATE_LIMITED, f"{endpoint.first} refused: the account's quota is spent{shown}.", retryable=False
         )
     wait_s = retry_after_s(headers, datetime.now(UTC))
     hint = "" if wait_s is None else f"; it asks to wait {wait_s:g} s"
     return ProviderError(
-        RATE_LIMITED, f"{endpoint} is over its rate limit{shown}{hint}.", retryable=True, retry_after_s=wait_s
+        RATE_LIMITED,
+        f"{endpoint.first} is over its rate limit{shown}{hint}.",
+        retryable=True,
+        retry_after_s=wait_s,
     )
 
 

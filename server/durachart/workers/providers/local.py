@@ -95,10 +95,14 @@ def _last_said(request: GenerationRequest) -> str:
 
 def _split_points(text: str) -> tuple[str, list[str]]:
     """Return the prose of a text and its list's points, each in order."""
-    prose, points = [], []
+    prose: list[str] = []
+    points: list[str] = []
     for line in text.splitlines():
         point = _POINT.fullmatch(line)
         if point:
+            # What only announces the list ("Requirements:") says nothing once the points stand elsewhere.
+            if prose and prose[-1].endswith(":"):
+                prose.pop()
             points.append(point[1].strip())
         elif line.strip():
             prose.append(line.strip())

@@ -96,7 +96,7 @@ class OpenAICompatibleProvider:
         from openai import omit
 
         bound = omit if request.max_output_tokens is None else request.max_output_tokens
-        endpoint = Endpoint("The OpenAI-compatible endpoint", self._address, request.model, self._secrets)
+        endpoint = Endpoint("the OpenAI-compatible endpoint", self._address, request.model, self._secrets)
         try:
             stream = await self._client.chat.completions.create(
                 model=request.model,

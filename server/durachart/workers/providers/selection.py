@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from durachart.workers.providers.local import MODEL as LOCAL_MODEL
@@ -22,9 +23,10 @@ class Providers:
     """
 
     settings: ProviderSettings
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _made: dict[str, Provider] = field(default_factory=dict, repr=False)
 
-    def choose(self, model: str) -> tuple[Provider, str]:
+    async def choose(self, model: str) -> tuple[Provider, str]:
         """Return the provider for a model and the provider's own name of it.
 
         Args:
@@ -36,10 +38,10 @@ class Providers:
         """
         name = model or self.settings.default_model
         if name == LOCAL_MODEL:
-            return self._provider(LOCAL_MODEL), name
+            return await self._provider(LOCAL_MODEL), name
         if name.startswith(_ANTHROPIC):
-            return self._provider(_ANTHROPIC), name.removeprefix(_ANTHROPIC)
-        return self._provider(_OPENAI), name.removeprefix(_OPENAI)
+            return await self._provider(_ANTHROPIC), name.removeprefix(_ANTHROPIC)
+        return await self._provider(_OPENAI), name.removeprefix(_OPENAI)
 
     async def close(self) -> None:
         """Release all connections. Idempotent; no stream may be open."""
@@ -47,16 +49,18 @@ class Providers:
             _, provider = self._made.popitem()
             await provider.close()
 
-    def _provider(self, kind: str) -> Provider:
-        provider = self._made.get(kind)
-        if provider is None:
-            provider = self._made[kind] = self._make(kind)
-        return provider
+    async def _provider(self, kind: str) -> Provider:
+        async with self._making:
+            provider = self._made.get(kind)
+            if provider is None:
+                # In a thread: importing an SDK takes a second, in which the event loop has other work.
+                provider = self._made[kind] = await asyncio.to_thread(self._make, kind)
+            return provider
 
     def _make(self, kind: str) -> Provider:
         if kind == LOCAL_MODEL:
             return LocalProvider(self.settings)
-        # Imported here: the SDKs take a while to load, and a server that runs other models never needs them.
+        # Imported here: a server that runs other models never needs the SDK.
         if kind == _ANTHROPIC:
             from durachart.workers.providers.anthropic_messages import AnthropicProvider
 
