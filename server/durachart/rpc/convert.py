@@ -1,0 +1,211 @@
+"""Between the domain's views and the contract's messages, field for field. The only place where the two meet.
+
+JSON stays text. Instants become `Timestamp`; a microsecond is the finest that both sides know. A view that
+the caller leaves unspecified is the reader's default, which the handler gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from durachart.definitions.findings import Finding
+from durachart.rpc.context import CallContext
+from durachart.rpc.gen import machine_service_pb2 as machines
+from durachart.rpc.gen import state_machine_service_pb2 as instances
+from durachart.rpc.gen import types_pb2 as types
+from durachart.runtime.commands import Caller
+from durachart.runtime.views import (
+    InstanceState,
+    InstanceStatus,
+    JournalEffect,
+    JournalEntry,
+    MachineRecord,
+    View,
+    WatchClosing,
+    WatchFrame,
+    WatchProgress,
+    WatchSnapshot,
+    WatchTransition,
+)
+from durachart.store.keys import InstanceKey
+
+MAX_FINDINGS = 1000
+
+_STATUS = {"active": types.INSTANCE_STATUS_ACTIVE, "done": types.INSTANCE_STATUS_DONE}
+_STATUS_WANTED: dict[int, InstanceStatus | None] = {
+    types.INSTANCE_STATUS_UNSPECIFIED: None,
+    types.INSTANCE_STATUS_ACTIVE: "active",
+    types.INSTANCE_STATUS_DONE: "done",
+}
+_CAUSE = {
+    "create": types.JOURNAL_CAUSE_CREATE,
+    "event": types.JOURNAL_CAUSE_EVENT,
+    "timer": types.JOURNAL_CAUSE_TIMER,
+    "effect": types.JOURNAL_CAUSE_EFFECT,
+}
+_OUTCOME = {"accepted": types.JOURNAL_OUTCOME_ACCEPTED, "refused": types.JOURNAL_OUTCOME_REFUSED}
+_SEVERITY = {"error": types.Finding.SEVERITY_ERROR, "warning": types.Finding.SEVERITY_WARNING}
+_VIEW: dict[int, View] = {types.INSTANCE_VIEW_BASIC: View.BASIC, types.INSTANCE_VIEW_FULL: View.FULL}
+
+
+def caller_of(ctx: CallContext) -> Caller:
+    """Who asks the runtime, and for how long."""
+    return Caller(ctx.identity, ctx.traceparent, ctx.deadline)
+
+
+def key_of(ref: types.InstanceRef) -> InstanceKey:
+    """The key a validated reference names."""
+    return InstanceKey(ref.namespace, ref.machine_id, ref.instance_id)
+
+
+def view_of(view: int, default: View) -> View:
+    """The view asked for; ``default`` when it is unspecified."""
+    return _VIEW.get(view, default)
+
+
+def status_of(status: int) -> InstanceStatus | None:
+    """The status a filter asks for; None: any."""
+    return _STATUS_WANTED[status]
+
+
+def interval_of(duration: Duration) -> timedelta:
+    """The time span a message gives; what a timedelta cannot hold is read as the longest it can."""
+    try:
+        return duration.ToTimedelta()
+    except (OverflowError, ValueError):
+        return timedelta.max
+
+
+def instance_ref(key: InstanceKey) -> types.InstanceRef:
+    """The reference that names ``key``."""
+    return types.InstanceRef(namespace=key.namespace, machine_id=key.machine_id, instance_id=key.instance_id)
+
+
+def timestamp(at: datetime) -> Timestamp:
+    """An aware instant as a message."""
+    made = Timestamp()
+    made.FromDatetime(at)
+    return made
+
+
+def instance_state(state: InstanceState) -> types.InstanceState:
+    """One stored snapshot."""
+    made = types.InstanceState(
+        instance=instance_ref(state.key),
+        uid=state.uid,
+        version=state.version,
+        machine_version=state.machine_version,
+        value_json=state.value_json,
+        context_json=state.context_json,
+        allowed_events=state.allowed_events,
+        tags=state.tags,
+        meta_json=state.meta_json,
+        status=_STATUS[state.status],
+        output_json=state.output_json,
+        create_time=timestamp(state.created_at),
+        update_time=timestamp(state.updated_at),
+    )
+    if state.labels:
+        made.labels.update(state.labels)
+    for effect in state.running_effects:
+        made.running_effects.add(
+            effect_id=effect.effect_id,
+            type=effect.type,
+            handler=effect.handler,
+            attempt=effect.attempt,
+            executing=effect.executing,
+            create_time=timestamp(effect.created_at),
+        )
+    if state.evaluated_at is not None:
+        made.evaluate_time.FromDatetime(state.evaluated_at)
+    return made
+
+
+def journal_effect(effect: JournalEffect) -> types.JournalEffect:
+    """One effect or emitted event as it was asked for."""
+    return types.JournalEffect(
+        effect_id=effect.effect_id,
+        type=effect.type,
+        params_json=effect.params_json,
+        emitted=effect.emitted,
+    )
+
+
+def journal_entry(entry: JournalEntry) -> types.JournalEntry:
+    """The record of one attempt."""
+    return types.JournalEntry(
+        instance=instance_ref(entry.key),
+        uid=entry.uid,
+        seq=entry.seq,
+        revision=entry.revision,
+        cause=_CAUSE[entry.cause],
+        event_type=entry.event_type,
+        data_json=entry.data_json,
+        actor=entry.actor,
+        create_time=timestamp(entry.created_at),
+        outcome=_OUTCOME[entry.outcome],
+        reason=entry.reason,
+        message=entry.message,
+        from_version=entry.from_version,
+        to_version=entry.to_version,
+        from_value_json=entry.from_value_json,
+        to_value_json=entry.to_value_json,
+        effects=[journal_effect(effect) for effect in entry.effects],
+        machine_version=entry.machine_version,
+        expected_version=entry.expected_version,
+        request_id=entry.request_id,
+        traceparent=entry.traceparent,
+        hash=entry.hash,
+    )
+
+
+def machine(record: MachineRecord) -> machines.Machine:
+    """One version of a definition."""
+    return machines.Machine(
+        machine_id=record.machine_id,
+        version=record.version,
+        content_hash=record.content_hash,
+        definition_json=record.definition_json,
+        create_time=timestamp(record.created_at),
+        description=record.description,
+        event_types=record.event_types,
+    )
+
+
+def findings(found: Iterable[Finding]) -> list[types.Finding]:
+    """Problems of a definition in their order, the first `MAX_FINDINGS` of them."""
+    return [_finding(each) for _, each in zip(range(MAX_FINDINGS), found, strict=False)]
+
+
+def _finding(finding: Finding) -> types.Finding:
+    return types.Finding(
+        code=finding.code,
+        path=finding.path,
+        message=finding.message,
+        hint=finding.hint,
+        severity=_SEVERITY[finding.severity],
+    )
+
+
+def watch_frame(frame: WatchFrame) -> instances.WatchFrame:
+    """One step of a watch."""
+    made = instances.WatchFrame(resume_token=frame.resume_token)
+    if isinstance(frame, WatchTransition):
+        made.transition.state.CopyFrom(instance_state(frame.state))
+        made.transition.entry.CopyFrom(journal_entry(frame.entry))
+        made.transition.changed = frame.changed
+    elif isinstance(frame, WatchSnapshot):
+        made.snapshot.CopyFrom(instance_state(frame.state))
+    elif isinstance(frame, WatchProgress):
+        made.progress.server_time.FromDatetime(frame.server_time)
+    elif isinstance(frame, WatchClosing):
+        made.closing.message = frame.message
+        if frame.reconnect_delay is not None:
+            made.closing.reconnect_delay.FromTimedelta(frame.reconnect_delay)
+    else:
+        made.synced.SetInParent()
+    return made

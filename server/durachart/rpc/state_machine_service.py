@@ -1,0 +1,153 @@
+"""durachart.v1.StateMachineService on the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import timedelta
+from typing import cast
+
+from google.protobuf.message import Message
+
+from durachart.rpc import convert
+from durachart.rpc.context import CallContext
+from durachart.rpc.gen import state_machine_service_pb2 as pb
+from durachart.runtime.commands import CreateInstance, SendEvent
+from durachart.runtime.runtime import Runtime
+from durachart.runtime.views import View, WatchFilter, WatchFrame, WatchSpec
+
+STATE_MACHINE_SERVICE = pb.DESCRIPTOR.services_by_name["StateMachineService"]
+
+# One response stays well under the 4 MiB that gRPC clients take by default; a single frame may exceed it,
+# within the context's limit.
+MAX_RESPONSE_BYTES = 1024 * 1024
+
+
+class StateMachineHandlers:
+    """Instances: create, send events, read, watch, and read the journal.
+
+    Args:
+        runtime: What does it.
+        reconnect_delay: What watches are told to wait before they reconnect when the server shuts down.
+    """
+
+    def __init__(self, runtime: Runtime, *, reconnect_delay: timedelta = timedelta(seconds=1)) -> None:
+        self._runtime = runtime
+        self._reconnect_delay = reconnect_delay
+
+    async def create_instance(
+        self, request: pb.CreateInstanceRequest, ctx: CallContext
+    ) -> pb.CreateInstanceResponse:
+        """Start an instance."""
+        command = CreateInstance(
+            key=convert.key_of(request.instance),
+            input_json=request.input_json,
+            request_id=request.request_id,
+            labels=dict(request.labels),
+            view=convert.view_of(request.view, View.FULL),
+        )
+        created = await self._runtime.create_instance(command, convert.caller_of(ctx))
+        return pb.CreateInstanceResponse(
+            state=convert.instance_state(created.state), replayed=created.replayed
+        )
+
+    async def send_event(self, request: pb.SendEventRequest, ctx: CallContext) -> pb.SendEventResponse:
+        """Run one macrostep; answers after it is on disk."""
+        command = SendEvent(
+            key=convert.key_of(request.instance),
+            event_type=request.event.type,
+            data_json=request.event.data_json,
+            expected_version=request.expected_version if request.HasField("expected_version") else None,
+            request_id=request.request_id,
+            create_if_missing=request.create_if_missing,
+            input_json=request.input_json,
+            view=convert.view_of(request.view, View.FULL),
+        )
+        accepted = await self._runtime.send_event(command, convert.caller_of(ctx))
+        return pb.SendEventResponse(
+            state=convert.instance_state(accepted.state),
+            changed=accepted.changed,
+            replayed=accepted.replayed,
+            effects=[convert.journal_effect(effect) for effect in accepted.effects],
+        )
+
+    async def get_state(self, request: pb.GetStateRequest, ctx: CallContext) -> pb.GetStateResponse:
+        """The last committed state."""
+        view = convert.view_of(request.view, View.FULL)
+        state = await self._runtime.get_state(convert.key_of(request.instance), view)
+        return pb.GetStateResponse(state=convert.instance_state(state))
+
+    async def watch_state(
+        self, request: pb.WatchStateRequest, ctx: CallContext
+    ) -> AsyncGenerator[pb.WatchStateResponse, None]:
+        """What the watched instances are and what they become.
+
+        Ends with a closing frame when the server shuts down.
+        """
+        interval = request.progress_interval
+        spec = WatchSpec(
+            instances=tuple(convert.key_of(ref) for ref in request.instances),
+            filter=WatchFilter(request.filter.namespace, request.filter.machine_id)
+            if request.HasField("filter")
+            else None,
+            resume_token=request.resume_token,
+            view=convert.view_of(request.view, View.FULL),
+            progress_interval=convert.interval_of(interval)
+            if request.HasField("progress_interval")
+            else None,
+            end_on_final=request.end_on_final,
+        )
+        last_token = request.resume_token
+
+        def farewell() -> Message:
+            frame = pb.WatchFrame(
+                resume_token=last_token, closing=pb.WatchClosing(message="the server is shutting down")
+            )
+            frame.closing.reconnect_delay.FromTimedelta(self._reconnect_delay)
+            return pb.WatchStateResponse(frames=[frame])
+
+        ctx.farewell = farewell
+        watching = cast(
+            "AsyncGenerator[list[WatchFrame], None]", self._runtime.watch(spec, convert.caller_of(ctx))
+        )
+        async with aclosing(watching) as batches:
+            async for batch in batches:
+                response = pb.WatchStateResponse()
+                size = 0
+                for frame in batch:
+                    made = convert.watch_frame(frame)
+                    room = made.ByteSize()
+                    if size and size + room > MAX_RESPONSE_BYTES:
+                        last_token = response.frames[-1].resume_token
+                        yield response
+                        response, size = pb.WatchStateResponse(), 0
+                    response.frames.append(made)
+                    size += room
+                last_token = response.frames[-1].resume_token
+                yield response
+
+    async def list_instances(
+        self, request: pb.ListInstancesRequest, ctx: CallContext
+    ) -> pb.ListInstancesResponse:
+        """Instances by machine id, then instance id."""
+        page = await self._runtime.list_instances(
+            request.namespace,
+            machine_id=request.machine_id,
+            status=convert.status_of(request.status),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            view=convert.view_of(request.view, View.BASIC),
+        )
+        states = [convert.instance_state(state) for state in page.items]
+        return pb.ListInstancesResponse(instances=states, next_page_token=page.next_page_token)
+
+    async def list_journal(self, request: pb.ListJournalRequest, ctx: CallContext) -> pb.ListJournalResponse:
+        """One instance's journal by seq."""
+        page = await self._runtime.list_journal(
+            convert.key_of(request.instance),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            newest_first=request.newest_first,
+        )
+        entries = [convert.journal_entry(entry) for entry in page.items]
+        return pb.ListJournalResponse(entries=entries, next_page_token=page.next_page_token)
