@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# The engine is pure: beyond itself it may import these modules of the standard library and nothing else. A name
-# is added for the reason that the others are here: no clock, no chance, no input or output.
+# The engine is pure: beyond itself it may import these modules of the standard library and nothing else. A
+# name is added for the reason that the others are here: no clock, no chance, no input or output.
 ENGINE_MAY_IMPORT = {
     "__future__",
     "bisect",
