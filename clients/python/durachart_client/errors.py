@@ -1,3 +1,4 @@
+# ruff: noqa: N818 - a refusal is an answer, and these are the words of the contract
 """What a call can raise. Every error carries data as attributes; nobody has to read its text.
 
     ClientError
@@ -9,8 +10,10 @@
     │   │   └── InstanceFinished      INSTANCE_FINISHED
     │   ├── VersionConflict         VERSION_CONFLICT
     │   ├── RequestInvalid          REQUEST_INVALID, and any other complaint about fields of the request
-    │   │   └── PayloadInvalid        PAYLOAD_INVALID
-    │   ├── PayloadTooLarge         PAYLOAD_TOO_LARGE
+    │   │   ├── PayloadInvalid        PAYLOAD_INVALID
+    │   │   ├── PageTokenInvalid      PAGE_TOKEN_INVALID
+    │   │   └── ResumeTokenInvalid    RESUME_TOKEN_INVALID
+    │   ├── MessageTooLarge         MESSAGE_TOO_LARGE
     │   ├── DefinitionInvalid       DEFINITION_INVALID
     │   ├── NotFound                what was named does not exist
     │   │   ├── InstanceNotFound      INSTANCE_NOT_FOUND
@@ -23,8 +26,10 @@
     │   ├── Unauthenticated         UNAUTHENTICATED
     │   ├── WatchCompacted          WATCH_COMPACTED
     │   ├── Overloaded              OVERLOADED
-    │   ├── Unavailable             no server answered, or it is shutting down
-    │   └── DeadlineExceeded        no answer in time
+    │   ├── Unavailable             no server answered
+    │   │   ├── ShuttingDown          SHUTTING_DOWN
+    │   │   └── StoreUnavailable      STORE_UNAVAILABLE
+    │   └── DeadlineExceeded        DEADLINE_EXCEEDED, or no answer in time
     └── StreamGap                   a stream skipped something it must not skip
 
 The docstring of a class is its default message. An unknown reason of a newer server raises plain
@@ -93,7 +98,9 @@ class ServerError(ClientError):
     """
 
     REASON: ClassVar[str] = ""
+    """The reason this class stands for."""
     CODE: ClassVar[str] = "UNKNOWN"
+    """The gRPC status it has by default."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -102,6 +109,11 @@ class ServerError(ClientError):
         self.metadata: Mapping[str, str] = MappingProxyType({})
         self.request_id: str = ""
         self.retry_after: timedelta | None = None
+
+    @property
+    def replayed(self) -> bool:
+        """Whether this is the recorded answer to an earlier call with the same request id."""
+        return self.metadata.get("replayed") == "true"
 
 
 class EventRefused(ServerError):
@@ -212,11 +224,23 @@ class PayloadInvalid(RequestInvalid):
     REASON = "PAYLOAD_INVALID"
 
 
-class PayloadTooLarge(ServerError):
-    """The payload is larger than the server takes."""
+class PageTokenInvalid(RequestInvalid):
+    """The page token was not given out for this list."""
 
-    REASON = "PAYLOAD_TOO_LARGE"
-    CODE = "INVALID_ARGUMENT"
+    REASON = "PAGE_TOKEN_INVALID"
+
+
+class ResumeTokenInvalid(RequestInvalid):
+    """The resume token was not given out by this server; watch again without one."""
+
+    REASON = "RESUME_TOKEN_INVALID"
+
+
+class MessageTooLarge(ServerError):
+    """The request is larger than the server takes."""
+
+    REASON = "MESSAGE_TOO_LARGE"
+    CODE = "RESOURCE_EXHAUSTED"
 
 
 class DefinitionInvalid(ServerError):
@@ -326,12 +350,24 @@ class Overloaded(ServerError):
 
 
 class Unavailable(ServerError):
-    """No server answered, or it is shutting down.
+    """No server answered.
 
     A write may have been taken all the same: repeat it with ``request_id``.
     """
 
     CODE = "UNAVAILABLE"
+
+
+class ShuttingDown(Unavailable):
+    """The server is shutting down; nothing was done."""
+
+    REASON = "SHUTTING_DOWN"
+
+
+class StoreUnavailable(Unavailable):
+    """The server's database did not take or give what was asked."""
+
+    REASON = "STORE_UNAVAILABLE"
 
 
 class DeadlineExceeded(ServerError):
@@ -340,4 +376,5 @@ class DeadlineExceeded(ServerError):
     A write may have been taken all the same: repeat it with ``request_id``.
     """
 
+    REASON = "DEADLINE_EXCEEDED"
     CODE = "DEADLINE_EXCEEDED"

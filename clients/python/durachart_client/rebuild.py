@@ -152,18 +152,26 @@ def _by_reason() -> Mapping[str, _Builder]:
         errors.InstanceFinished,
     ):
         builders[refusal.REASON] = _refused(refusal)
-    for invalid in (errors.RequestInvalid, errors.PayloadInvalid):
+    for invalid in (
+        errors.RequestInvalid,
+        errors.PayloadInvalid,
+        errors.PageTokenInvalid,
+        errors.ResumeTokenInvalid,
+    ):
         builders[invalid.REASON] = _request_invalid(invalid)
     for missing in (errors.InstanceNotFound, errors.MachineNotFound, errors.NoGeneration):
         builders[missing.REASON] = _not_found(missing)
     for plain in (
-        errors.PayloadTooLarge,
+        errors.MessageTooLarge,
         errors.InstanceExists,
         errors.RequestIdReused,
         errors.ImplementationMissing,
         errors.Forbidden,
         errors.Unauthenticated,
         errors.Overloaded,
+        errors.ShuttingDown,
+        errors.StoreUnavailable,
+        errors.DeadlineExceeded,
     ):
         builders[plain.REASON] = _plain(plain)
     builders[errors.VersionConflict.REASON] = _version_conflict
