@@ -6,9 +6,9 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from durachart_client import Client, InstanceRef, errors
+from durachart_client import Client, InstanceRef, RetryPolicy, errors
 from durachart_client.gen import errors_pb2, types_pb2
-from tests.unit.client.scripted import Server, refuse
+from tests.unit.client.scripted import Proxy, Server, refuse
 
 REF = types_pb2.InstanceRef(namespace="eu", machine_id="order", instance_id="o-1")
 KINDS = [
@@ -25,8 +25,9 @@ async def test_each_reason_has_its_class(
     server.script["GetState"] = lambda request, context: refuse(
         context, grpc.StatusCode[kind.CODE], kind.REASON, message="what happened", metadata={"where": "here"}
     )
-    with pytest.raises(kind) as caught:
-        await client.get("order", "o-1")
+    async with Client(f"127.0.0.1:{proxy.port}", retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(kind) as caught:
+            await client.get("order", "o-1")
     assert type(caught.value) is kind
     assert (caught.value.reason, caught.value.code) == (kind.REASON, kind.CODE)
     assert str(caught.value) == "what happened"
@@ -53,6 +54,16 @@ async def test_a_refusal_says_state_and_what_would_be_allowed(client: Client, se
     assert error.allowed_events == ("ADD", "CANCEL")
     assert error.guards == ("hasItems",)
     assert error.request_id == "r1"
+    assert not error.replayed
+
+
+async def test_a_recorded_refusal_says_that_it_is_one(client: Client, server: Server) -> None:
+    server.script["SendEvent"] = lambda request, context: refuse(
+        context, grpc.StatusCode.FAILED_PRECONDITION, "EVENT_NOT_ALLOWED", metadata={"replayed": "true"}
+    )
+    with pytest.raises(errors.EventNotAllowed) as caught:
+        await client.send("order", "o-1", "PAY")
+    assert caught.value.replayed
 
 
 async def test_a_conflict_says_expected_and_found(client: Client, server: Server) -> None:
