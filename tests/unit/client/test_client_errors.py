@@ -20,7 +20,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.REASON)
 async def test_each_reason_has_its_class(
-    client: Client, server: Server, kind: type[errors.ServerError]
+    proxy: Proxy, server: Server, kind: type[errors.ServerError]
 ) -> None:
     server.script["GetState"] = lambda request, context: refuse(
         context, grpc.StatusCode[kind.CODE], kind.REASON, message="what happened", metadata={"where": "here"}
