@@ -1,0 +1,310 @@
+"""What a store promises. It holds rows and orders them; it never steps a machine.
+
+Commands travel in batches: ``load`` gives what the judge needs to know, the judge decides in memory,
+``commit`` writes what follows in one transaction. The transaction holds only if everything judged is still
+current: the version of each instance that moves, the position of each new row in its instance's journal, the
+    lease of each
+effect that ends, each request id. Where that fails nothing of the affected instance is written, and its
+commands are judged again. With a database of its own (``exclusive``) this happens for request ids and leases
+alone; with many nodes on one database it is how they agree.
+
+Everything is read as of some moment between call and return, except where a cut is promised. Every method
+raises ``StoreFailed`` when the database fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from durachart.store.keys import InstanceKey
+from durachart.store.rows import (
+    EffectEnd,
+    EffectRow,
+    InstanceRow,
+    JournalRow,
+    MachineRow,
+    RequestRow,
+    TimerRow,
+)
+
+RequestKey = tuple[InstanceKey, str]
+EffectKey = tuple[InstanceKey, str]
+
+
+class Head(NamedTuple):
+    """The end of an instance's journal.
+
+    Attributes:
+        seq: Of the last row; 0 when there is none.
+        hash: Of the last row; empty when there is none.
+        now_ms: Of the last row; 0 when there is none.
+    """
+
+    seq: int
+    hash: bytes
+    now_ms: int
+
+
+NO_JOURNAL = Head(0, b"", 0)
+
+
+class StoredInstance(NamedTuple):
+    """An instance and what hangs on it, from one cut.
+
+    Attributes:
+        row: Its current snapshot.
+        effects: Those that have not ended, in the order in which they were asked for.
+    """
+
+    row: InstanceRow
+    effects: tuple[EffectRow, ...]
+
+
+class Wanted(NamedTuple):
+    """What a batch needs to know.
+
+    Attributes:
+        instances: Whole instances, with their heads.
+        requests: Whether these ids were used.
+        effects: These effects, whether they ended or not.
+    """
+
+    instances: Sequence[InstanceKey] = ()
+    requests: Sequence[RequestKey] = ()
+    effects: Sequence[EffectKey] = ()
+
+
+class Loaded(NamedTuple):
+    """Answer to `Wanted`; what does not exist is left out.
+
+    Attributes:
+        instances: By key.
+        heads: Of the wanted instances that have a journal, whether they exist or not.
+        requests: By key and id.
+        effects: By key and id.
+    """
+
+    instances: Mapping[InstanceKey, StoredInstance]
+    heads: Mapping[InstanceKey, Head]
+    requests: Mapping[RequestKey, RequestRow]
+    effects: Mapping[EffectKey, EffectRow]
+
+
+class InstanceUpdate(NamedTuple):
+    """An instance moves on.
+
+    Attributes:
+        row: As it is after the batch.
+        from_version: The version it was judged on; the commit holds only if it is still there, of the same
+            uid.
+    """
+
+    row: InstanceRow
+    from_version: int
+
+
+@dataclass(slots=True)
+class Writes:
+    """Everything one batch changes, in the order of judging. No instance is both inserted and updated.
+
+    Attributes:
+        journal: New rows, in log order.
+        inserts: New instances.
+        updates: Instances that move on, each once.
+        effects: New effects.
+        ends: Effects that end; one that began in the same batch does not appear here.
+        timers_gone: Pending timers that fired or were cancelled, as they were.
+        timers: New pending timers.
+        requests: Request ids now used.
+    """
+
+    journal: list[JournalRow] = field(default_factory=list)
+    inserts: list[InstanceRow] = field(default_factory=list)
+    updates: list[InstanceUpdate] = field(default_factory=list)
+    effects: list[EffectRow] = field(default_factory=list)
+    ends: list[EffectEnd] = field(default_factory=list)
+    timers_gone: list[TimerRow] = field(default_factory=list)
+    timers: list[TimerRow] = field(default_factory=list)
+    requests: list[RequestRow] = field(default_factory=list)
+
+
+class CommitResult(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+        revisions: Of each journal row, in the order given; 0 for rows of stale instances, which are not
+            written.
+        stale: Instances of which nothing was written, because what was judged is not current. Their commands
+            must be loaded and judged again; the rest is on disk.
+    """
+
+    revisions: Sequence[int]
+    stale: frozenset[InstanceKey]
+
+
+class LogEntry(NamedTuple):
+    """A journal row with its place in the log."""
+
+    revision: int
+    row: JournalRow
+
+
+class LogMatch(NamedTuple):
+    """Which rows of the log are wanted: of these instances, or of this machine. Both None: all.
+
+    Attributes:
+        keys: Instances.
+        machine: Namespace and machine id.
+    """
+
+    keys: frozenset[InstanceKey] | None = None
+    machine: tuple[str, str] | None = None
+
+
+class LogPage(NamedTuple):
+    """A stretch of the log.
+
+    Attributes:
+        entries: Accepted rows that match, by revision.
+        through: Every match up to this revision is in ``entries``: go on after it.
+    """
+
+    entries: list[LogEntry]
+    through: int
+
+
+class InstancesPage(NamedTuple):
+    """A stretch of a list of instances, from one cut.
+
+    Attributes:
+        instances: In the order asked for.
+        revision: The newest revision at the cut.
+    """
+
+    instances: list[StoredInstance]
+    revision: int
+
+
+class Leased(NamedTuple):
+    """An effect as a lease found it.
+
+    Attributes:
+        row: As it is now: running, unless exhausted.
+        exhausted: The last attempt allowed was made and its lease ran out. The lease is the caller's to end
+            it.
+    """
+
+    row: EffectRow
+    exhausted: bool
+
+
+class Store(Protocol):
+    """See the module."""
+
+    @property
+    def uid(self) -> str:
+        """Identity of the database, 32 characters; a restored copy keeps it."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether nobody else can write while this is open: then what was committed here is current."""
+
+    async def open(self) -> None:
+        """Bring the schema up to date and start. Raises StoreNotOpened with a sentence for people."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the database. May be called again."""
+
+    # --- the event path ---
+
+    async def load(self, wanted: Wanted) -> Loaded:
+        """What a batch needs to know."""
+
+    async def commit(self, writes: Writes) -> CommitResult:
+        """One transaction; on disk when this returns.
+
+        After StoreFailed nothing of it will be read here, and what is cached of its instances must be loaded
+        again.
+        """
+
+    # --- instances ---
+
+    async def get_instance(self, key: InstanceKey) -> StoredInstance | None:
+        """One instance; None when it does not exist."""
+
+    async def get_instances(self, keys: Sequence[InstanceKey]) -> InstancesPage:
+        """Those that exist, in key order."""
+
+    async def list_instances(
+        self, namespace: str, machine_id: str, status: str, after: tuple[str, str], limit: int
+    ) -> InstancesPage:
+        """By machine id, then instance id, strictly after ``after``; empty: any."""
+
+    # --- the journal ---
+
+    async def list_journal(
+        self, key: InstanceKey, *, from_seq: int, limit: int, newest_first: bool = False
+    ) -> list[LogEntry]:
+        """One instance's rows from ``from_seq`` (inclusive) on, by seq, or backwards."""
+
+    async def read_results(self, key: InstanceKey, first_seq: int, last_seq: int) -> list[LogEntry]:
+        """The accepted rows from ``first_seq`` to ``last_seq``, both inclusive, by seq."""
+
+    async def read_log(self, after: int, limit: int, match: LogMatch) -> LogPage:
+        """Accepted rows with a revision over ``after``, by revision, at most ``limit`` (>= 1) of them."""
+
+    async def newest_revision(self) -> int:
+        """Of the last row committed; 0 when there is none."""
+
+    async def compacted_revision(self) -> int:
+        """Retention removed rows up to this revision, inclusive; 0: none."""
+
+    # --- machines ---
+
+    async def insert_machine(self, row: MachineRow) -> tuple[MachineRow, bool]:
+        """Store a definition as its machine's next version (``row.version`` is not looked at).
+
+        Returns the stored row, and whether it is new: the same content is stored once.
+        """
+
+    async def get_machine(self, machine_id: str, version: int) -> MachineRow | None:
+        """One version; 0 is the latest."""
+
+    async def list_machines(self, after: str, limit: int) -> list[MachineRow]:
+        """The latest version of each, by machine id, strictly after ``after``; documents are left empty."""
+
+    # --- effects ---
+
+    async def lease_effects(
+        self, handlers: Sequence[str], *, limit: int, holder: str, now_ms: int, until_ms: int
+    ) -> list[Leased]:
+        """Take up to ``limit`` effects that may begin an attempt, those that wait longest first."""
+
+    async def extend_lease(
+        self, key: InstanceKey, effect_id: str, lease_token: str, *, until_ms: int
+    ) -> EffectRow | None:
+        """Prolong a lease; None: it is lost."""
+
+    async def retry_effect(
+        self, key: InstanceKey, effect_id: str, lease_token: str, *, scheduled_at_ms: int, error: str
+    ) -> EffectRow | None:
+        """Give an attempt back for another one later; None: the lease is lost."""
+
+    async def next_effect_at(self, handlers: Sequence[str]) -> int | None:
+        """When the next effect may begin an attempt, in ms; None: none waits."""
+
+    async def get_effect(self, key: InstanceKey, effect_id: str) -> EffectRow | None:
+        """One effect; None when there is no such effect."""
+
+    async def latest_effect(self, key: InstanceKey, handler: str) -> EffectRow | None:
+        """The effect asked for last among those that have not ended, else among all; empty handler: any."""
+
+    # --- timers ---
+
+    async def due_timers(self, before_ms: int, limit: int) -> list[TimerRow]:
+        """Timers due at or before ``before_ms``, by due instant, then order of arming."""
+
+    async def next_due(self) -> int | None:
+        """When the next timer is due, in ms; None: none is pending."""

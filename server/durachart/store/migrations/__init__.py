@@ -1,0 +1,1 @@
+"""Alembic's migrations; ``durachart.store.migrate`` runs them when a store is opened."""

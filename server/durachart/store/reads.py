@@ -1,0 +1,257 @@
+"""Reads for every database that SQLAlchemy's asyncio engine speaks to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import Select, and_, func, literal, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from durachart.store.errors import StoreFailed
+from durachart.store.interface import (
+    InstancesPage,
+    LogEntry,
+    LogMatch,
+    LogPage,
+    StoredInstance,
+)
+from durachart.store.keys import InstanceKey
+from durachart.store.log_reads import (
+    accepted,
+    are_instances,
+    is_instance,
+    newest_revision,
+    read_log,
+    select_entries,
+    to_entry,
+)
+from durachart.store.rows import EffectRow, InstanceRow, MachineRow, TimerRow
+from durachart.store.schema import definitions, effects, instances, journal, store_info, timers
+
+_KEYS_PER_STATEMENT: Final = 200
+
+
+class Reads:
+    """The reading half of a store. A method that reads twice does so in one transaction, that is one cut."""
+
+    def __init__(self, engine: AsyncEngine, describe: Callable[[SQLAlchemyError], str]) -> None:
+        """Read through ``engine``.
+
+        Args:
+            engine: Its connections' transactions must see one snapshot of the database.
+            describe: Says what went wrong, in a sentence for whoever runs the server.
+        """
+        self._engine = engine
+        self._describe = describe
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreFailed(self._describe(error)) from error
+
+    # --- instances ---
+
+    async def get_instance(self, key: InstanceKey) -> StoredInstance | None:
+        """See ``Store``."""
+        page = await self.get_instances([key])
+        return page.instances[0] if page.instances else None
+
+    async def get_instances(self, keys: Sequence[InstanceKey]) -> InstancesPage:
+        """See ``Store``."""
+        found: list[InstanceRow] = []
+        async with self._reading() as connection:
+            revision = await newest_revision(connection)
+            wanted = sorted(set(keys))
+            for first in range(0, len(wanted), _KEYS_PER_STATEMENT):
+                some = wanted[first : first + _KEYS_PER_STATEMENT]
+                rows = await connection.execute(select(instances).where(are_instances(instances, some)))
+                found.extend(sorted((InstanceRow(*row) for row in rows), key=lambda row: row.key))
+            return InstancesPage(await _with_effects(connection, found), revision)
+
+    async def list_instances(
+        self, namespace: str, machine_id: str, status: str, after: tuple[str, str], limit: int
+    ) -> InstancesPage:
+        """See ``Store``."""
+        columns = instances.c
+        statement = (
+            select(instances)
+            .where(columns.namespace == namespace)
+            .order_by(columns.machine_id, columns.instance_id)
+            .limit(limit)
+        )
+        if machine_id:
+            statement = statement.where(columns.machine_id == machine_id, columns.instance_id > after[1])
+        else:
+            statement = statement.where(
+                tuple_(columns.machine_id, columns.instance_id) > tuple_(*map(literal, after))
+            )
+        if status:
+            statement = statement.where(columns.status == status)
+        async with self._reading() as connection:
+            revision = await newest_revision(connection)
+            rows = [InstanceRow(*row) for row in await connection.execute(statement)]
+            return InstancesPage(await _with_effects(connection, rows), revision)
+
+    # --- the journal ---
+
+    async def list_journal(
+        self, key: InstanceKey, *, from_seq: int, limit: int, newest_first: bool = False
+    ) -> list[LogEntry]:
+        """See ``Store``."""
+        statement = select_entries().where(is_instance(journal, key)).limit(limit)
+        if newest_first:
+            statement = statement.where(journal.c.seq <= from_seq).order_by(journal.c.seq.desc())
+        else:
+            statement = statement.where(journal.c.seq >= from_seq).order_by(journal.c.seq)
+        return await self._entries(statement)
+
+    async def read_results(self, key: InstanceKey, first_seq: int, last_seq: int) -> list[LogEntry]:
+        """See ``Store``."""
+        return await self._entries(
+            select_entries()
+            .where(is_instance(journal, key), journal.c.seq.between(first_seq, last_seq), accepted)
+            .order_by(journal.c.seq)
+        )
+
+    async def read_log(self, after: int, limit: int, match: LogMatch) -> LogPage:
+        """See ``Store``."""
+        async with self._reading() as connection:
+            return await read_log(connection, after, limit, match)
+
+    async def newest_revision(self) -> int:
+        """See ``Store``."""
+        async with self._reading() as connection:
+            return await newest_revision(connection)
+
+    async def compacted_revision(self) -> int:
+        """See ``Store``."""
+        return int(await self.info("compacted_revision") or 0)
+
+    async def info(self, name: str) -> str | None:
+        """A value of ``store_info``; None when there is none."""
+        async with self._reading() as connection:
+            value = select(store_info.c.value).where(store_info.c.name == name)
+            found: str | None = (await connection.execute(value)).scalar_one_or_none()
+            return found
+
+    async def _entries(self, statement: Select[Any]) -> list[LogEntry]:
+        async with self._reading() as connection:
+            return [to_entry(row) for row in await connection.execute(statement)]
+
+    # --- machines ---
+
+    async def get_machine(self, machine_id: str, version: int) -> MachineRow | None:
+        """See ``Store``."""
+        columns = definitions.c
+        statement = select(definitions).where(columns.machine_id == machine_id)
+        if version:
+            statement = statement.where(columns.version == version)
+        else:
+            statement = statement.order_by(columns.version.desc()).limit(1)
+        async with self._reading() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else MachineRow(*row)
+
+    async def list_machines(self, after: str, limit: int) -> list[MachineRow]:
+        """See ``Store``."""
+        columns = definitions.c
+        latest = (
+            select(columns.machine_id, func.max(columns.version).label("version"))
+            .where(columns.machine_id > after)
+            .group_by(columns.machine_id)
+            .order_by(columns.machine_id)
+            .limit(limit)
+            .subquery()
+        )
+        shown = [column for column in columns if column.name != "document"]
+        statement = (
+            select(*shown)
+            .join(
+                latest,
+                and_(columns.machine_id == latest.c.machine_id, columns.version == latest.c.version),
+            )
+            .order_by(columns.machine_id)
+        )
+        async with self._reading() as connection:
+            rows = await connection.execute(statement)
+            return [MachineRow(**row, document="") for row in rows.mappings()]
+
+    # --- effects and timers ---
+
+    async def next_effect_at(self, handlers: Sequence[str]) -> int | None:
+        """See ``Store``."""
+        columns = effects.c
+        soonest: list[int] = []
+        async with self._reading() as connection:
+            for handler in handlers:
+                statement = (
+                    select(columns.scheduled_at_ms)
+                    .where(columns.handler == handler, columns.finalized_at_ms.is_(None))
+                    .order_by(columns.scheduled_at_ms)
+                    .limit(1)
+                )
+                soonest.extend((await connection.execute(statement)).scalars())
+        return min(soonest, default=None)
+
+    async def get_effect(self, key: InstanceKey, effect_id: str) -> EffectRow | None:
+        """See ``Store``."""
+        return await self._effect(
+            select(effects).where(is_instance(effects, key), effects.c.effect_id == effect_id)
+        )
+
+    async def latest_effect(self, key: InstanceKey, handler: str) -> EffectRow | None:
+        """See ``Store``."""
+        columns = effects.c
+        asked_last = (columns.created_at_ms.desc(), columns.version.desc(), columns.ordinal.desc())
+        statement = select(effects).where(is_instance(effects, key)).limit(1)
+        if handler:
+            statement = statement.where(columns.handler == handler)
+        running = await self._effect(statement.where(columns.finalized_at_ms.is_(None)).order_by(*asked_last))
+        return running or await self._effect(statement.order_by(*asked_last))
+
+    async def _effect(self, statement: Select[Any]) -> EffectRow | None:
+        async with self._reading() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else EffectRow(*row)
+
+    async def due_timers(self, before_ms: int, limit: int) -> list[TimerRow]:
+        """See ``Store``."""
+        columns = timers.c
+        statement = (
+            select(timers)
+            .where(columns.due_at_ms <= before_ms)
+            .order_by(columns.due_at_ms, columns.sequence)
+            .limit(limit)
+        )
+        async with self._reading() as connection:
+            return [TimerRow(*row) for row in await connection.execute(statement)]
+
+    async def next_due(self) -> int | None:
+        """See ``Store``."""
+        async with self._reading() as connection:
+            found: int | None = (await connection.execute(select(func.min(timers.c.due_at_ms)))).scalar()
+            return found
+
+
+async def _with_effects(connection: AsyncConnection, rows: Sequence[InstanceRow]) -> list[StoredInstance]:
+    """The instances with what hangs on them, read in the transaction that read ``rows``."""
+    running: dict[InstanceKey, list[EffectRow]] = {row.key: [] for row in rows}
+    columns = effects.c
+    keys = list(running)
+    for first in range(0, len(keys), _KEYS_PER_STATEMENT):
+        some = keys[first : first + _KEYS_PER_STATEMENT]
+        statement = (
+            select(effects)
+            .where(are_instances(effects, some), columns.finalized_at_ms.is_(None))
+            .order_by(columns.created_at_ms, columns.version, columns.ordinal)
+        )
+        for found in await connection.execute(statement):
+            effect = EffectRow(*found)
+            running[effect.key].append(effect)
+    return [StoredInstance(row, tuple(running[row.key])) for row in rows]

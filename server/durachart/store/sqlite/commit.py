@@ -1,0 +1,117 @@
+"""Reading what a batch needs, and writing it, as functions on the writer's connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from durachart.store.interface import (
+    CommitResult,
+    Head,
+    Loaded,
+    StoredInstance,
+    Wanted,
+    Writes,
+)
+from durachart.store.keys import InstanceKey, shard
+from durachart.store.rows import EffectRow, InstanceRow, RequestRow
+from durachart.store.sqlite import statements as sql
+
+_NOTHING_WRITTEN = CommitResult((), frozenset())
+_CANCEL_ON_EXIT = EffectRow._fields.index("cancel_on_exit")
+
+
+class _NotCurrentError(Exception):
+    """What was judged is not what is stored."""
+
+
+def effect_row(row: tuple[object, ...]) -> EffectRow:
+    """A row of ``effects`` as read; SQLite has no booleans."""
+    fields = list(row)
+    fields[_CANCEL_ON_EXIT] = bool(fields[_CANCEL_ON_EXIT])
+    return EffectRow._make(fields)
+
+
+def load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
+    """See ``Store.load``. Nobody else writes, so what several statements read is one cut."""
+    execute = connection.execute
+    instances: dict[InstanceKey, StoredInstance] = {}
+    heads: dict[InstanceKey, Head] = {}
+    for key in wanted.instances:
+        where = (shard(key), *key)
+        head = execute(sql.SELECT_HEAD.sql, where).fetchone()
+        if head is not None:
+            heads[key] = Head._make(head)
+        row = execute(sql.SELECT_INSTANCE.sql, where).fetchone()
+        if row is not None:
+            running = execute(sql.SELECT_UNFINISHED.sql, where).fetchall()
+            instances[key] = StoredInstance(
+                InstanceRow._make(row), tuple(effect_row(effect) for effect in running)
+            )
+    requests = {}
+    for key, request_id in wanted.requests:
+        row = execute(sql.SELECT_REQUEST.sql, (shard(key), *key, request_id)).fetchone()
+        if row is not None:
+            requests[key, request_id] = RequestRow._make(row)
+    effects = {}
+    for key, effect_id in wanted.effects:
+        row = execute(sql.SELECT_EFFECT.sql, (shard(key), *key, effect_id)).fetchone()
+        if row is not None:
+            effects[key, effect_id] = effect_row(row)
+    return Loaded(instances, heads, requests, effects)
+
+
+def commit(connection: sqlite3.Connection, writes: Writes, newest_revision: int) -> CommitResult:
+    """See ``Store.commit``. Whatever is not current makes the whole batch stale, which is rare."""
+    if not (writes.journal or writes.requests or writes.ends):
+        return _NOTHING_WRITTEN
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _write(connection, writes, newest_revision)
+    except (sqlite3.IntegrityError, _NotCurrentError):
+        connection.execute("ROLLBACK")
+        return CommitResult([0] * len(writes.journal), _touched(writes))
+    connection.execute("COMMIT")
+    first = newest_revision + 1
+    return CommitResult(range(first, first + len(writes.journal)), frozenset())
+
+
+def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int) -> None:
+    many = connection.executemany
+    if writes.requests:
+        # First, because this is what fails when a request was retried.
+        many(sql.INSERT_REQUEST.sql, writes.requests)
+    if writes.updates:
+        arrange = sql.arrange_instance_update
+        moved = many(sql.UPDATE_INSTANCE.sql, [arrange((*u.row, u.from_version)) for u in writes.updates])
+        _require(moved.rowcount, writes.updates)
+    if writes.inserts:
+        many(sql.INSERT_INSTANCE.sql, writes.inserts)
+    if writes.journal:
+        numbered = [(revision, *row) for revision, row in enumerate(writes.journal, newest_revision + 1)]
+        many(sql.INSERT_JOURNAL.sql, numbered)
+    for end in writes.ends:
+        if end.lease_token is None:
+            ended = connection.execute(sql.END_EFFECT.sql, sql.arrange_end(end))
+        else:
+            ended = connection.execute(sql.END_EFFECT_LEASED.sql, sql.arrange_end_leased(end))
+        _require(ended.rowcount, (end,))
+    if writes.effects:
+        many(sql.INSERT_EFFECT.sql, writes.effects)
+    if writes.timers_gone:
+        many(sql.DELETE_TIMER.sql, [sql.arrange_timer_gone(timer) for timer in writes.timers_gone])
+    if writes.timers:
+        many(sql.INSERT_TIMER.sql, writes.timers)
+
+
+def _require(rows_changed: int, rows: Sequence[object]) -> None:
+    if rows_changed != len(rows):
+        raise _NotCurrentError
+
+
+def _touched(writes: Writes) -> frozenset[InstanceKey]:
+    return frozenset(
+        [row.key for row in writes.journal]
+        + [row.key for row in writes.requests]
+        + [InstanceKey(end.namespace, end.machine_id, end.instance_id) for end in writes.ends]
+    )

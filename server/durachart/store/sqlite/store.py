@@ -1,0 +1,251 @@
+"""The SQLite store: one file, one process."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from durachart.store.errors import StoreFailed, StoreNotOpened
+from durachart.store.interface import CommitResult, Leased, Loaded, Wanted, Writes
+from durachart.store.keys import InstanceKey
+from durachart.store.migrate import upgrade
+from durachart.store.reads import Reads
+from durachart.store.rows import EffectRow, MachineRow
+from durachart.store.sqlite import leases
+from durachart.store.sqlite import statements as sql
+from durachart.store.sqlite.commit import commit, load
+from durachart.store.sqlite.lock import FileLock
+from durachart.store.sqlite.machines import insert_machine
+from durachart.store.sqlite.writer import WriterThread, describe
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteSettings:
+    """How the file is used.
+
+    Attributes:
+        busy_timeout_ms: How long to wait for another program's lock on the file, >= 0.
+        readers: Connections that read beside the writer, >= 1.
+        checkpoint_pages: After how many pages of 4 KiB the write-ahead log is copied into the file, >= 1.
+    """
+
+    busy_timeout_ms: int = 5_000
+    readers: int = 4
+    checkpoint_pages: int = 4_000
+
+
+def _new_uid() -> str:
+    return secrets.token_hex(16)
+
+
+def _new_secret() -> str:
+    return secrets.token_hex(8)
+
+
+class SqliteStore(Reads):
+    """See ``Store``. One process at a time: a second one is refused when it opens the file."""
+
+    exclusive = True
+
+    def __init__(
+        self,
+        path: Path,
+        settings: SqliteSettings | None = None,
+        *,
+        new_uid: Callable[[], str] = _new_uid,
+        new_secret: Callable[[], str] = _new_secret,
+    ) -> None:
+        """Keep everything in one file.
+
+        Args:
+            path: The file; made, in an existing directory, when it does not exist.
+            settings: None: as they are by default.
+            new_uid: Makes the identity of a new database, 32 characters.
+            new_secret: Makes the random part of a lease token.
+        """
+        self._path = path
+        self._settings = settings or SqliteSettings()
+        self._new_uid = new_uid
+        self._new_secret = new_secret
+        self._uid = ""
+        self._newest_revision = 0
+        self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._writer = WriterThread(self._connect)
+        super().__init__(self._reading_engine(), _describe)
+
+    @property
+    def uid(self) -> str:
+        """See ``Store``."""
+        return self._uid
+
+    async def open(self) -> None:
+        """See ``Store``."""
+        self._lock.acquire()
+        try:
+            await asyncio.to_thread(self._migrate)
+            self._writer.start()
+            self._uid, self._newest_revision = await self._writer.run(self._introduce)
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, StoreFailed):
+                raise StoreNotOpened(f"cannot open {self._path}: {error}") from error
+            raise
+
+    async def close(self) -> None:
+        """See ``Store``."""
+        await self._writer.stop()
+        await self._engine.dispose()
+        self._lock.release()
+
+    # --- the event path ---
+
+    async def load(self, wanted: Wanted) -> Loaded:
+        """See ``Store``."""
+        return await self._writer.run(lambda connection: load(connection, wanted))
+
+    async def commit(self, writes: Writes) -> CommitResult:
+        """See ``Store``."""
+
+        def job(connection: sqlite3.Connection) -> CommitResult:
+            result = commit(connection, writes, self._newest_revision)
+            if not result.stale:
+                self._newest_revision += len(writes.journal)
+            return result
+
+        return await self._writer.run(job)
+
+    # --- machines and effects ---
+
+    async def insert_machine(self, row: MachineRow) -> tuple[MachineRow, bool]:
+        """See ``Store``."""
+        return await self._writer.run(lambda connection: insert_machine(connection, row))
+
+    async def lease_effects(
+        self, handlers: Sequence[str], *, limit: int, holder: str, now_ms: int, until_ms: int
+    ) -> list[Leased]:
+        """See ``Store``."""
+        return await self._writer.run(
+            partial(
+                leases.lease,
+                handlers=handlers,
+                limit=limit,
+                holder=holder,
+                now_ms=now_ms,
+                until_ms=until_ms,
+                new_secret=self._new_secret,
+            )
+        )
+
+    async def extend_lease(
+        self, key: InstanceKey, effect_id: str, lease_token: str, *, until_ms: int
+    ) -> EffectRow | None:
+        """See ``Store``."""
+        return await self._writer.run(
+            lambda connection: leases.extend(connection, key, effect_id, lease_token, until_ms=until_ms)
+        )
+
+    async def retry_effect(
+        self, key: InstanceKey, effect_id: str, lease_token: str, *, scheduled_at_ms: int, error: str
+    ) -> EffectRow | None:
+        """See ``Store``."""
+        return await self._writer.run(
+            lambda connection: leases.retry(
+                connection, key, effect_id, lease_token, scheduled_at_ms=scheduled_at_ms, error=error
+            )
+        )
+
+    # --- opening ---
+
+    def _migrate(self) -> None:
+        """Make the file, and bring its schema up to date in one transaction."""
+        try:
+            with closing(sqlite3.connect(self._path)) as connection:
+                connection.execute(f"PRAGMA busy_timeout = {self._settings.busy_timeout_ms}")
+                # Kept in the file; says no when the file is read-only or no database.
+                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+                if mode != "wal":
+                    raise StoreNotOpened(
+                        f"cannot open {self._path}: its file system does not support SQLite's write-ahead log"
+                    )
+            engine = self._migrating_engine()
+            try:
+                with engine.begin() as connection_in_transaction:
+                    upgrade(connection_in_transaction, str(self._path))
+            finally:
+                engine.dispose()
+        except sqlite3.Error as error:
+            raise StoreNotOpened(f"cannot open {self._path}: {describe(error)}") from error
+        except SQLAlchemyError as error:
+            raise StoreNotOpened(f"cannot open {self._path}: {_describe(error)}") from error
+
+    def _introduce(self, connection: sqlite3.Connection) -> tuple[str, int]:
+        """The store's uid and newest revision; a new store is given its uid."""
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(sql.INSERT_INFO.sql, sql.INSERT_INFO.bind(name="uid", value=self._new_uid()))
+        connection.execute("COMMIT")
+        (uid,) = connection.execute(sql.SELECT_INFO.sql, ("uid",)).fetchone()
+        (newest,) = connection.execute(sql.SELECT_NEWEST_REVISION.sql).fetchone()
+        return uid, newest or 0
+
+    def _connect(self) -> sqlite3.Connection:
+        """The writer's connection; transactions are begun and ended by its jobs."""
+        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=64)
+        for pragma in (
+            f"busy_timeout = {self._settings.busy_timeout_ms}",
+            # An acknowledged commit survives the loss of power, not only of the process.
+            "synchronous = FULL",
+            f"wal_autocheckpoint = {self._settings.checkpoint_pages}",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _migrating_engine(self) -> Engine:
+        engine = create_engine(URL.create("sqlite", database=str(self._path)))
+        _begin_explicitly(engine, "BEGIN IMMEDIATE", [f"busy_timeout = {self._settings.busy_timeout_ms}"])
+        return engine
+
+    def _reading_engine(self) -> AsyncEngine:
+        engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(self._path)),
+            pool_size=self._settings.readers,
+            max_overflow=0,
+        )
+        _begin_explicitly(
+            engine.sync_engine,
+            "BEGIN",
+            [f"busy_timeout = {self._settings.busy_timeout_ms}", "query_only = ON"],
+        )
+        return engine
+
+
+def _begin_explicitly(engine: Engine, begin: str, pragmas: Sequence[str]) -> None:
+    """Make transactions real: the driver would begin one at the first write, and none for reads and DDL."""
+
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+
+
+def _describe(error: SQLAlchemyError) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    return describe(cause) if isinstance(cause, sqlite3.Error) else f"the database failed: {error}"
