@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 
-class GenerationTooLarge(Exception):  # noqa: N818 -- says what the text is
+class GenerationTooLarge(Exception):
     """The text would exceed its bound; nothing of what did not fit was kept.
 
     Attributes:

@@ -1,13 +1,17 @@
 """Why an effect's attempt failed.
 
-EffectFailure            any handler's failure: reason, sentence, whether another attempt may help
-└── ProviderError        a language model's
+    EffectFailure            a handler's failure: reason, sentence, whether another attempt may help
+    ├── EffectRejected       the effect itself is at fault: sends `rejected`, never another attempt
+    └── ProviderError        a language model could not answer
+
+Whatever else a handler raises is a defect of the handler: it is logged, and the attempt fails as
+HANDLER_FAILED.
 """
 
 from __future__ import annotations
 
 
-class EffectFailure(Exception):  # noqa: N818 -- a failure is an answer, and the word of the contract
+class EffectFailure(Exception):
     """An attempt failed in a way its handler understands.
 
     Attributes:
@@ -25,6 +29,13 @@ class EffectFailure(Exception):  # noqa: N818 -- a failure is an answer, and the
         self.message = message
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+
+class EffectRejected(EffectFailure):
+    """What was asked for cannot be done, now or later."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message, retryable=False)
 
 
 class ProviderError(EffectFailure):

@@ -12,7 +12,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from durachart.workers.providers.protocol import Finished, GenerationRequest, TextDelta, Usage
+from durachart.workers.providers.protocol import Finished, GenerationRequest, Message, TextDelta, Usage
 from durachart.workers.providers.settings import ProviderSettings
 
 MODEL = "local"
@@ -22,6 +22,8 @@ _QUOTED_CHARS = 400
 _POINTS = 20
 # A line that is a point of a list: "- point", "* point", "• point", "1. point", "2) point".
 _POINT = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])\s+(\S.*)")
+# What only says that a message is a point: "Evaluation: ", "Requirement 2: ".
+_LABEL = re.compile(r"(?:eval(?:uation)?|requirement|criterion|point)s?\s*\d*\s*:\s*", re.IGNORECASE)
 # A word with the blanks that follow it, or blanks at the very beginning: joined, they give the text back.
 _WORD = re.compile(r"\S+\s*|\s+")
 
@@ -69,19 +71,21 @@ class LocalProvider:
 
 def compose(request: GenerationRequest) -> str:
     """Write the answer to a request; a pure function of it."""
-    asked, points = _split_points(_last_said(request))
-    required, more = _split_points(request.system)
-    points = [*more, *points]
+    earlier, turns = _split_turns(request.messages)
+    instructions, points = _split_points(request.system)
+    asked = ""
+    if turns:
+        asked, more = _split_points(turns[0])
+        points += more
+    points += [_LABEL.sub("", turn.strip(), count=1) for turn in turns[1:]]
     paragraphs = [f"You asked: {_quote(asked)}" if asked else "You asked for the points below."]
-    if required:
-        paragraphs.append(f"With these instructions in mind: {_quote(required)}")
+    if instructions:
+        paragraphs.append(f"With these instructions in mind: {_quote(instructions)}")
     if points:
         paragraphs.append(_go_through(points))
-    turns = len(request.messages) - 1
-    if turns > 0:
-        paragraphs.append(
-            f"I also kept the {turns} earlier message{'s' if turns > 1 else ''} of this conversation in view."
-        )
+    if earlier:
+        plural = "s" if earlier > 1 else ""
+        paragraphs.append(f"I also kept the {earlier} earlier message{plural} of this conversation in view.")
     paragraphs.append(
         "This was written by Durachart's built-in model. It composes its answer from your request alone and "
         "knows nothing else; point the server at a language model to have the request answered."
@@ -89,8 +93,12 @@ def compose(request: GenerationRequest) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _last_said(request: GenerationRequest) -> str:
-    return next((message.content for message in reversed(request.messages) if message.role == "user"), "")
+def _split_turns(messages: tuple[Message, ...]) -> tuple[int, list[str]]:
+    """Return how many messages went before, and what the user has said since the last answer."""
+    begin = len(messages)
+    while begin and messages[begin - 1].role == "user":
+        begin -= 1
+    return begin, [message.content for message in messages[begin:]]
 
 
 def _split_points(text: str) -> tuple[str, list[str]]:
