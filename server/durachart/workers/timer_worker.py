@@ -83,9 +83,10 @@ class TimerWorker:
         self._runtime = runtime
         self._settings = settings or TimerWorkerSettings()
         self._now = now
-        # Timers that could not be fired, with the instant on the loop's clock from which they are tried
-        # again.
-        self._stuck: dict[DueTimer, float] = {}
+        # What could not be fired, with the instant on the loop's clock from which it is tried again.
+        self._stuck: dict[DueTimer | InstanceKey, float] = {}
+        # How many due timers of the last look were passed over for that.
+        self._hidden = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
