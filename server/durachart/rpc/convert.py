@@ -16,8 +16,15 @@ from durachart.definitions.findings import Finding
 from durachart.rpc.context import CallContext
 from durachart.rpc.gen import machine_service_pb2 as machines
 from durachart.rpc.gen import state_machine_service_pb2 as instances
+from durachart.rpc.gen import token_service_pb2 as tokens
 from durachart.rpc.gen import types_pb2 as types
 from durachart.runtime.commands import Caller
+from durachart.runtime.generation_frames import (
+    GenerationOutcome,
+    TokenAttemptStarted,
+    TokenEnd,
+    TokenFrame,
+)
 from durachart.runtime.views import (
     InstanceState,
     InstanceStatus,
@@ -49,6 +56,12 @@ _CAUSE = {
 }
 _OUTCOME = {"accepted": types.JOURNAL_OUTCOME_ACCEPTED, "refused": types.JOURNAL_OUTCOME_REFUSED}
 _SEVERITY = {"error": types.Finding.SEVERITY_ERROR, "warning": types.Finding.SEVERITY_WARNING}
+_GENERATION_OUTCOME = {
+    GenerationOutcome.COMPLETED: tokens.TokenEnd.OUTCOME_COMPLETED,
+    GenerationOutcome.STOPPED: tokens.TokenEnd.OUTCOME_STOPPED,
+    GenerationOutcome.FAILED: tokens.TokenEnd.OUTCOME_FAILED,
+    GenerationOutcome.CANCELLED: tokens.TokenEnd.OUTCOME_CANCELLED,
+}
 _VIEW: dict[int, View] = {types.INSTANCE_VIEW_BASIC: View.BASIC, types.INSTANCE_VIEW_FULL: View.FULL}
 
 
@@ -208,4 +221,39 @@ def watch_frame(frame: WatchFrame) -> instances.WatchFrame:
             made.closing.reconnect_delay.FromTimedelta(frame.reconnect_delay)
     else:
         made.synced.SetInParent()
+    return made
+
+
+def token_frame(frame: TokenFrame) -> tokens.TokenFrame:
+    """One step of a generation."""
+    made = tokens.TokenFrame(
+        effect_id=frame.effect_id,
+        attempt=frame.attempt,
+        offset=frame.offset,
+        next_offset=frame.next_offset,
+    )
+    body = frame.body
+    if isinstance(body, str):
+        # A provider may cut an emoji in two; half of one cannot travel, and its other half comes with the
+        # next frame.
+        made.text = body.encode("utf-8", "replace").decode() if not body.isascii() else body
+    elif isinstance(body, TokenAttemptStarted):
+        made.started.SetInParent()
+        made.started.model = body.model
+    else:
+        made.end.CopyFrom(_token_end(body))
+    return made
+
+
+def _token_end(end: TokenEnd) -> tokens.TokenEnd:
+    made = tokens.TokenEnd(
+        outcome=_GENERATION_OUTCOME[end.outcome],
+        finish_reason=end.finish_reason,
+        model=end.model,
+        error_message=end.error_message,
+        error_reason=end.error_reason,
+    )
+    if end.usage is not None:
+        made.usage.input_tokens = end.usage.input_tokens
+        made.usage.output_tokens = end.usage.output_tokens
     return made

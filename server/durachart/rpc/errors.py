@@ -11,7 +11,7 @@
     │     DEADLINE_EXCEEDED              DEADLINE_EXCEEDED
     │     SHUTTING_DOWN                  UNAVAILABLE           RetryInfo
     ├── DurachartError
-    │   ├── InvalidArgument              INVALID_ARGUMENT      BadRequest            (reason REQUEST_INVALID)
+    │   ├── InvalidArgument              INVALID_ARGUMENT      BadRequest  (reason REQUEST_INVALID)
     │   │   └── PageTokenInvalid, ResumeTokenInvalid
     │   ├── NotFound                     NOT_FOUND             ResourceInfo
     │   │   └── Instance…, MachineNotFound, NoGeneration
@@ -29,8 +29,10 @@
     │   ├── DeadlineExceeded             DEADLINE_EXCEEDED
     │   ├── StoreUnavailable             UNAVAILABLE           RetryInfo
     │   └── ShuttingDown                 UNAVAILABLE           RetryInfo
-    ├── DefinitionInvalid                INVALID_ARGUMENT      DefinitionProblems, BadRequest
-    └── anything else                    INTERNAL              logged under an id; its text stays here
+    ├── StoreError                       UNAVAILABLE           RetryInfo             (reason
+    STORE_UNAVAILABLE) ├── DefinitionInvalid                INVALID_ARGUMENT      DefinitionProblems,
+    BadRequest └── anything else                    INTERNAL              logged under an id; its text stays
+    here
 
 Errors are matched by class hierarchy, so a subclass that is new to the table gets its parent's row. Every
 error has one ErrorInfo with the domain ``durachart.dev`` and its reason, and every reason has a page in
@@ -54,10 +56,12 @@ from durachart.rpc import convert
 from durachart.rpc.gen import errors_pb2 as details
 from durachart.rpc.status import Code, RpcError, fitting, shortened
 from durachart.runtime import errors as runtime
+from durachart.store import errors as store
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SOON = timedelta(seconds=1)
+_STORE_FAILED = "the database did not do its part; whether a write was taken is not known: repeat it with the same request_id"
 # How the room for details is shared out; see durachart.rpc.status.
 _BAD_REQUEST_BYTES = 1200
 _FINDINGS_BYTES = 1600
@@ -343,6 +347,13 @@ _TABLE: Mapping[type[BaseException], Row] = {
     runtime.DeadlineExceeded: Row(Code.DEADLINE_EXCEEDED),
     runtime.StoreUnavailable: Row(Code.UNAVAILABLE, retry_after=lambda error: _RETRY_SOON),
     runtime.ShuttingDown: Row(Code.UNAVAILABLE, retry_after=lambda error: _RETRY_SOON),
+    store.StoreError: Row(
+        Code.UNAVAILABLE,
+        retry_after=lambda error: _RETRY_SOON,
+        reason="STORE_UNAVAILABLE",
+        # Its text is for whoever runs the server, and may name files.
+        message=lambda error: _STORE_FAILED,
+    ),
     definitions.DefinitionInvalid: Row(
         Code.INVALID_ARGUMENT, _definition, reason="DEFINITION_INVALID", message=_definition_message
     ),

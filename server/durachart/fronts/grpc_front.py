@@ -1,0 +1,201 @@
+"""The gRPC front: `grpc.aio` without generated servicers, interceptors or deserialisers.
+
+Requests arrive as bytes, so that a malformed one gets an error with a reason like any other; streams are
+written by our own loop, so that the handler is closed here, at once, and not when the garbage collector finds
+it. Cancellation is raised on: grpc.aio leaks a little for every stream whose cancellation is swallowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, cast
+
+import grpc
+from google.protobuf.message import EncodeError, Message
+
+from durachart.fronts.address import GRPC_DEFAULT, Address, cannot_listen, listen
+from durachart.rpc.context import CallContext, Entry, Metadata, normalise_peer
+from durachart.rpc.errors import internal, unknown_method
+from durachart.rpc.service import Method, Service
+from durachart.rpc.status import RpcError
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcSettings:
+    """How the gRPC front listens.
+
+    Attributes:
+        address: Where; port 0 lets the system choose.
+        max_pending_requests: Calls that may wait to be taken up before new ones are refused by chance; many
+            watches opened at once need a high number.
+        max_pending_requests_hard: From here on every new call is refused.
+        min_ping_interval_ms: Clients that ping more often are disconnected; milliseconds.
+        keepalive_ms: How often an idle connection is probed, so that watches of vanished clients end;
+            milliseconds.
+        keepalive_timeout_ms: How long the answer to a probe may take; milliseconds.
+        stop_grace_s: Seconds that calls under way get when the front stops; the core has drained them before.
+    """
+
+    address: Address = GRPC_DEFAULT
+    max_pending_requests: int = 10_000
+    max_pending_requests_hard: int = 30_000
+    min_ping_interval_ms: int = 10_000
+    keepalive_ms: int = 60_000
+    keepalive_timeout_ms: int = 20_000
+    stop_grace_s: float = 1.0
+
+
+@asynccontextmanager
+async def serve_grpc(service: Service, settings: GrpcSettings) -> AsyncIterator[Address]:
+    """Serve ``service`` over gRPC for as long as the context lasts.
+
+    Yields:
+        The address that is really listened on.
+
+    Raises:
+        CannotListen: The port is in use, or the address cannot be had.
+    """
+    _probe(settings.address)
+    server = grpc.aio.server(options=_options(service, settings))
+    server.add_generic_rpc_handlers((_Router(service),))
+    try:
+        port = server.add_insecure_port(str(settings.address))
+    except RuntimeError as error:
+        raise cannot_listen(settings.address, "--listen", OSError(0, str(error))) from error
+    await server.start()
+    try:
+        yield Address(settings.address.host, port)
+    finally:
+        await server.stop(settings.stop_grace_s)
+
+
+def _probe(address: Address) -> None:
+    """gRPC says no more than that binding failed; the system says why."""
+    if address.port:
+        listen(address, "--listen").close()
+
+
+def _options(service: Service, settings: GrpcSettings) -> list[tuple[str, int]]:
+    # Room for the frame around the largest message; the exact bound of each method is checked when it is
+    # read.
+    most = max((method.max_request_bytes for method in service.methods.values()), default=0) + 64 * 1024
+    return [
+        ("grpc.max_receive_message_length", most),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", settings.min_ping_interval_ms),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", settings.min_ping_interval_ms),
+        ("grpc.keepalive_time_ms", settings.keepalive_ms),
+        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_ms),
+        ("grpc.server.max_pending_requests", settings.max_pending_requests),
+        ("grpc.server.max_pending_requests_hard_limit", settings.max_pending_requests_hard),
+    ]
+
+
+class _Router(grpc.GenericRpcHandler):
+    """Finds the handler of a path; a path that is not served gets one that says so."""
+
+    def __init__(self, service: Service) -> None:
+        self._handlers = {method.path: _handler(service, method) for method in service.methods.values()}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        path = handler_call_details.method
+        return self._handlers.get(path) or _unknown(path)
+
+
+def _handler(service: Service, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
+    # Any: the type stubs know handlers of the synchronous server only.
+    make: Any = {
+        "unary": grpc.unary_unary_rpc_method_handler,
+        "client_stream": grpc.stream_unary_rpc_method_handler,
+        "server_stream": grpc.unary_stream_rpc_method_handler,
+        "bidi": grpc.stream_stream_rpc_method_handler,
+    }[method.kind]
+    serve = _stream if method.kind in {"server_stream", "bidi"} else _unary
+    handler: grpc.RpcMethodHandler[Any, Any] = make(serve(service, method))
+    return handler
+
+
+def _unknown(path: str) -> grpc.RpcMethodHandler[Any, Any]:
+    async def handle(requests: AsyncIterator[bytes], context: _Context) -> None:
+        await _abort(context, unknown_method(path), ())
+
+    refuse: Any = handle
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _unary(service: Service, method: Method) -> Callable[[Any, _Context], Awaitable[bytes]]:
+    """Serves kinds with one response."""
+    streams = method.kind == "client_stream"
+
+    async def handle(received: Any, context: _Context) -> bytes:
+        ctx = _call(method, context)
+        try:
+            request = _parsed_each(method, received) if streams else method.parse(received)
+            response = await service.invoke_unary(method, request, ctx)
+            data = _serialised(response, method)
+        except RpcError as error:
+            await _abort(context, error, ctx.trailers())
+        if headers := ctx.take_headers():
+            await context.send_initial_metadata(headers)
+        if trailers := ctx.trailers():
+            context.set_trailing_metadata(trailers)
+        return data
+
+    return handle
+
+
+def _stream(service: Service, method: Method) -> Callable[[Any, _Context], Awaitable[None]]:
+    """Serves kinds with any number of responses."""
+    streams = method.kind == "bidi"
+
+    async def handle(received: Any, context: _Context) -> None:
+        ctx = _call(method, context)
+        try:
+            request = _parsed_each(method, received) if streams else method.parse(received)
+            # At once: a watch may have nothing to say for long, and the client must see that it stands.
+            await context.send_initial_metadata(ctx.take_headers())
+            async with aclosing(service.invoke_stream(method, request, ctx)) as responses:
+                async for response in responses:
+                    await context.write(_serialised(response, method))
+        except RpcError as error:
+            await _abort(context, error, ctx.trailers())
+        if trailers := ctx.trailers():
+            context.set_trailing_metadata(trailers)
+
+    return handle
+
+
+def _call(method: Method, context: _Context) -> CallContext:
+    remaining = cast("float | None", context.time_remaining())
+    return CallContext(
+        method.full_name,
+        metadata=Metadata(cast("Iterable[Entry]", context.invocation_metadata() or ())),
+        peer=normalise_peer(context.peer()),
+        deadline=None if remaining is None else asyncio.get_running_loop().time() + remaining,
+        protocol="grpc",
+    )
+
+
+async def _parsed_each(method: Method, received: AsyncIterable[bytes]) -> AsyncIterator[Message]:
+    async for data in received:
+        yield method.parse(data)
+
+
+def _serialised(response: Message, method: Method) -> bytes:
+    try:
+        return response.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise internal(error, method.full_name) from error
+
+
+async def _abort(context: _Context, error: RpcError, trailers: tuple[Entry, ...]) -> NoReturn:
+    details = ("grpc-status-details-bin", error.status().SerializeToString())
+    await context.abort(_CODES[error.code], error.message, (*trailers, details))
