@@ -9,6 +9,7 @@ miss, the object that took its place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,14 @@ DEFAULT_MEMO_LIMIT = 32_768
 class Configuration:
     """A set of active state nodes. Equal when the nodes are.
 
+    Nearly always the set is *regular*: with each node its parent, of a compound state one child, of a
+    parallel state all regions. XState's rules for history and for several targets can leave sets that are
+    not (an ancestor left but not entered again, two children of a compound state). XState then shows, and
+    selects from, a completed set; so does this class.
+
     Attributes:
-        nodes: In document order, the root first; complete: with each node its ancestors.
-        plans: What may be selected, by the key of ``select.plan_key``.
+        nodes: In document order.
+        plans: What may be selected, by the key of ``select.find_plan``.
         eventless: The eventless candidates; ``None`` until asked for.
         microsteps: Compiled microsteps by the transitions taken.
     """
@@ -56,21 +62,51 @@ class Configuration:
         return frozenset(self.nodes)
 
     @cached_property
+    def is_regular(self) -> bool:
+        """Whether nothing is missing and nothing is too much."""
+        active = self.members
+        for node in self.nodes:
+            if node.type == "compound":
+                complete = sum(region in active for region in node.regions) == 1
+            else:
+                complete = node.type != "parallel" or all(region in active for region in node.regions)
+            parent = node.parent
+            rooted = parent is None or (parent in active and parent.type in ("compound", "parallel"))
+            if not (complete and rooted):
+                return False
+        return bool(self.nodes)
+
+    @cached_property
+    def shown(self) -> dict[StateNode, list[StateNode]]:
+        """The nodes that the state value names, each with the children it shows; parents first."""
+        children: dict[StateNode, list[StateNode]] = {}
+        for node in self.nodes if self.is_regular else complete(self.nodes):
+            children.setdefault(node, [])
+            if node.parent is not None:
+                children.setdefault(node.parent, []).append(node)
+        shown: dict[StateNode, list[StateNode]] = {}
+        pending = [node for node in children if node.parent is None]
+        while pending:
+            node = pending.pop()
+            below = children[node]
+            if node.type == "compound" and below and below[0].is_atomic:
+                below = below[:1]
+                children[below[0]] = []
+            shown[node] = below
+            pending.extend(reversed(below))
+        return shown
+
+    @cached_property
     def value(self) -> Any:
         """XState's state value: the key of a compound state's atomic child, else an object by key. Shared."""
-        holder: dict[str, Any] = {}
-        objects: dict[StateNode | None, dict[str, Any]] = {None: holder}
-        for node in self.nodes:
-            parent = node.parent
-            siblings = objects[parent]
-            if parent is not None and parent.type == "compound":
-                if siblings:
-                    siblings = {}  # should a definition activate several children, only one is shown
-                elif node.is_atomic:
-                    objects[parent.parent][parent.key] = node.key
-                    continue
-            siblings[node.key] = objects[node] = {}
-        return next(iter(holder.values()), {})
+        values: dict[StateNode, Any] = {}
+        for node in reversed(self.shown):
+            below = self.shown[node]
+            if node.type == "compound" and len(below) == 1 and below[0].is_atomic:
+                values[node] = below[0].key
+            else:
+                values[node] = {child.key: values[child] for child in below}
+        return values[self.nodes[0].root] if self.nodes else {}
 
     @cached_property
     def tags(self) -> list[str]:
@@ -81,6 +117,48 @@ class Configuration:
     def meta(self) -> dict[str, Any]:
         """The meta data of the active nodes that have any, by node id, in document order. Shared."""
         return {node.id: node.meta for node in self.nodes if node.meta is not None}
+
+
+def complete(nodes: Iterable[StateNode]) -> list[StateNode]:
+    """The nodes and, after them, what is missing: initial children, other regions, then ancestors.
+
+    Source: XState's ``getAllStateNodes``, which restores snapshots as well.
+    """
+    found = dict.fromkeys(nodes)
+    with_children = {node.parent for node in found}
+    pending = list(found)
+    for node in pending:  # grows while it is walked
+        missing: list[StateNode] = []
+        if node.type == "compound" and node not in with_children:
+            missing = default_closure(node)
+        elif node.type == "parallel":
+            missing = [
+                below for region in node.regions if region not in found for below in default_closure(region)
+            ]
+        for below in missing:
+            if below not in found:
+                found[below] = None
+                pending.append(below)
+    for node in list(found):
+        ancestor = node.parent
+        while ancestor is not None:
+            found[ancestor] = None
+            ancestor = ancestor.parent
+    return list(found)
+
+
+def default_closure(node: StateNode) -> list[StateNode]:
+    """The node and what is active below it by default; parents first, regions in document order."""
+    closure = []
+    pending = [node]
+    while pending:
+        current = pending.pop()
+        closure.append(current)
+        if current.type == "compound" and current.initial is not None:
+            pending.append(current.initial)
+        elif current.type == "parallel":
+            pending.extend(reversed(current.regions))
+    return closure
 
 
 class ConfigurationTable:

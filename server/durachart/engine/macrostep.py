@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from durachart.engine.actions import Effect
+from durachart.engine.configuration import default_closure
 from durachart.engine.draft import Draft
 from durachart.engine.errors import EvaluationFailed, InvalidEvent, MicrostepLimitExceeded, UnknownTimer
 from durachart.engine.guards import require_bool
@@ -105,17 +106,7 @@ def _initial_context(draft: Draft) -> dict[str, Any]:
 
 def _initial_transition(root: StateNode) -> Transition:
     """A transition to everything that is active by default, taken once at the start."""
-    targets = []
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        targets.append(node)
-        if node.type == "compound":
-            assert node.initial is not None
-            pending.append(node.initial)
-        elif node.type == "parallel":
-            pending.extend(reversed(node.regions))
-    return Transition(root, INIT_EVENT, tuple(targets), None, (), reenter=True)
+    return Transition(root, INIT_EVENT, tuple(default_closure(root)), None, (), reenter=True)
 
 
 def macrostep(

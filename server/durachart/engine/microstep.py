@@ -150,6 +150,8 @@ def compile_step(
     Source: SCXML 1.0 Appendix D, ``microstep``: exit, content, enter.
     """
     exited = compute_exit_set(transitions, configuration, recall)
+    records = _record_history(exited, configuration)
+    recall.remember(records)
     active = set(configuration.nodes).difference(exited)
     actions = [action for node in exited for action in (*node.exit, *node.stops)]
     actions += [action for transition in transitions for action in transition.actions]
@@ -165,7 +167,7 @@ def compile_step(
         tuple(actions),
         machine.configurations.intern(nodes) if moves else configuration,
         moves=moves,
-        records=_record_history(exited, configuration),
+        records=records,
         completes=completes,
     )
 
@@ -226,9 +228,7 @@ def _compile_done(
         ancestor = ancestor.parent
     if ancestor is not None:
         return False
-    root = final
-    while root.parent is not None:
-        root = root.parent
+    root = final.root
     actions.append(complete(last.id, None if last is root else last.output, root.output, place))
     return True
 

@@ -125,6 +125,14 @@ class StateNode:
         """Whether it has no active children of its own: atomic or final."""
         return self.type in ("atomic", "final")
 
+    @property
+    def root(self) -> StateNode:
+        """The outermost state."""
+        node = self
+        while node.parent is not None:
+            node = node.parent
+        return node
+
     def candidates(self, event_type: str, matching: Collection[str]) -> Iterator[Transition]:
         """Its transitions for an event: of the exact type, then of the wildcards in ``matching``."""
         yield from self.on.get(event_type, ())

@@ -126,8 +126,8 @@ def find_plan(machine: Machine, configuration: Configuration, event_type: str) -
 
 def _make_plan(configuration: Configuration, event_type: str, matching: frozenset[str]) -> Plan:
     below: dict[StateNode | None, list[Plan]] = {}
-    for node in reversed(configuration.nodes):
-        # Reverse document order: the children are done, the last region first.
+    for node in reversed(configuration.shown):
+        # From the inside out: the children are done, the last region first.
         branches = below.pop(node, [])[::-1]
         own = _candidates(node.candidates(event_type, matching), configuration)
         if len(branches) > 1:

@@ -20,14 +20,21 @@ class Recall:
         consulted: Those history nodes, with a record or without.
     """
 
-    __slots__ = ("_history_value", "consulted")
+    __slots__ = ("_history_value", "_records", "consulted")
 
     def __init__(self, history_value: Mapping[str, tuple[StateNode, ...]]) -> None:
         self._history_value = history_value
+        self._records: Mapping[str, tuple[StateNode, ...]] = {}
         self.consulted: set[StateNode] = set()
+
+    def remember(self, records: Mapping[str, tuple[StateNode, ...]]) -> None:
+        """From now on, answer with these first: what a microstep leaves is remembered before it enters."""
+        self._records = records
 
     def __call__(self, history: StateNode) -> tuple[StateNode, ...] | None:
         """What the node remembers; ``None`` when its parent was never left."""
+        if history.id in self._records:
+            return self._records[history.id]
         self.consulted.add(history)
         return self._history_value.get(history.id)
 
@@ -110,10 +117,7 @@ def get_transition_domain(transition: Transition, recall: Recall) -> StateNode |
         return source
     ancestor = find_least_common_ancestor([*targets, source])
     if ancestor is None and not transition.reenter:
-        root = source
-        while root.parent is not None:
-            root = root.parent
-        return root
+        return source.root
     return ancestor
 
 

@@ -7,7 +7,7 @@ holds a snapshot must not write into its context, history value or events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
 
@@ -96,12 +96,12 @@ def snapshot_to_json(machine: Machine, snapshot: Snapshot) -> dict[str, Any]:
         Optional keys (``output``, ``error``) are absent when there is nothing to say. Values are shared
         with the snapshot.
     """
-    nodes = snapshot.configuration.nodes
-    parents = {node.parent for node in nodes}
+    configuration = snapshot.configuration
+    inner = {node.parent for node in configuration.nodes} if configuration.is_regular else ()
     data: dict[str, Any] = {
         "format": FORMAT,
         "machine": machine.id,
-        "configuration": [node.id for node in nodes if node not in parents],
+        "configuration": [node.id for node in configuration.nodes if node not in inner],
         "context": snapshot.context,
         "history": {name: [node.id for node in nodes] for name, nodes in snapshot.history_value.items()},
         "status": snapshot.status,
@@ -118,6 +118,8 @@ def snapshot_to_json(machine: Machine, snapshot: Snapshot) -> dict[str, Any]:
         ],
         "next_sequence": snapshot.next_sequence,
     }
+    if not configuration.is_regular:
+        data["irregular"] = True
     if snapshot.output is not MISSING:
         data["output"] = snapshot.output
     if snapshot.error is not None:
@@ -140,7 +142,7 @@ def snapshot_from_json(machine: Machine, data: Mapping[str, Any]) -> Snapshot:
     if found != FORMAT:
         raise SnapshotInvalid(f"snapshot format {found!r} is unknown; this version reads format {FORMAT}")
     try:
-        leaves = [machine.by_id[name] for name in data["configuration"]]
+        stored = [machine.by_id[name] for name in data["configuration"]]
         history = {
             machine.by_id[name].id: tuple(machine.by_id[recorded] for recorded in names)
             for name, names in data["history"].items()
@@ -150,7 +152,7 @@ def snapshot_from_json(machine: Machine, data: Mapping[str, Any]) -> Snapshot:
             for timer in data["timers"]
         )
         return Snapshot(
-            _configuration_of(machine, leaves),
+            _configuration_of(machine, stored, is_whole=data.get("irregular", False)),
             data["context"],
             history,
             data["status"],
@@ -165,14 +167,15 @@ def snapshot_from_json(machine: Machine, data: Mapping[str, Any]) -> Snapshot:
         ) from error
 
 
-def _configuration_of(machine: Machine, leaves: Iterable[StateNode]) -> Configuration:
-    active = {state for leaf in leaves for state in (leaf, *get_proper_ancestors(leaf))}
-    for node in active:
-        present = [region in active for region in node.regions]
-        complete = all(present) if node.type == "parallel" else any(present) or node.type != "compound"
-        if node.type == "history" or not complete:
-            raise SnapshotInvalid(f"state {node.id!r} of machine {machine.id!r} cannot be active like this")
-    return machine.configurations.intern(tuple(sorted(active, key=lambda node: node.index)))
+def _configuration_of(machine: Machine, stored: Sequence[StateNode], *, is_whole: bool) -> Configuration:
+    active = set(stored)
+    if not is_whole:
+        active.update([ancestor for leaf in stored for ancestor in get_proper_ancestors(leaf)])
+    configuration = machine.configurations.intern(tuple(sorted(active, key=lambda node: node.index)))
+    if not (is_whole or configuration.is_regular) or any(node.type == "history" for node in active):
+        names = ", ".join(repr(node.id) for node in stored)
+        raise SnapshotInvalid(f"these states of machine {machine.id!r} cannot be active together: {names}")
+    return configuration
 
 
 def state_value(machine: Machine, snapshot: Snapshot) -> Any:

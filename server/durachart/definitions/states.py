@@ -1,0 +1,170 @@
+"""The tree of states, read from a machine config: what kind each is, its id, where it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from durachart.definitions.findings import pointer
+from durachart.definitions.report import Report
+from durachart.engine.model import NodeType, StateNode
+
+DEFAULT_MACHINE_ID = "(machine)"
+MAX_NESTING = 64
+MAX_STATES = 50_000
+
+_ARRAY_INDEX = re.compile(r"0|[1-9]\d{0,9}")
+_MAX_ARRAY_INDEX = 2**32 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class StateSource:
+    """A state and the config it was read from.
+
+    Attributes:
+        node: The state; transitions and actions are added later.
+        config: Its part of the document.
+        path: JSON pointer to that part.
+    """
+
+    node: StateNode
+    config: Mapping[str, Any]
+    path: str
+
+
+def javascript_order(keys: Iterable[str]) -> list[str]:
+    """The keys as JavaScript iterates them: array indexes first, ascending, then the others as written."""
+    written = list(keys)
+    indexes = [key for key in written if _ARRAY_INDEX.fullmatch(key) and int(key) <= _MAX_ARRAY_INDEX]
+    if not indexes:
+        return written
+    return sorted(indexes, key=int) + [key for key in written if key not in set(indexes)]
+
+
+def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[StateSource]:
+    """Every state in document order, the root first; what cannot be read is reported and left out.
+
+    Reading stops at the limits on nesting and on the number of states.
+    """
+    machine_id = _id_of(config, path, report) or DEFAULT_MACHINE_ID
+    sources: list[StateSource] = []
+    by_id: dict[str, StateSource] = {}
+    pending: list[tuple[str, Mapping[str, Any], str, str, StateNode | None]] = [
+        (machine_id, config, path, machine_id, None)
+    ]
+    while pending:
+        key, state, state_path, default_id, parent = pending.pop()
+        if len(sources) >= MAX_STATES:
+            report.error("too_many_states", path, f"the machine has more than {MAX_STATES:,} states")
+            break
+        node_id = default_id if parent is None else _id_of(state, state_path, report) or default_id
+        children = _children_of(state, state_path, report)
+        node_type = _type_of(state, state_path, report, has_children=bool(children), is_root=parent is None)
+        node = StateNode(len(sources), node_id, key, node_type, parent)
+        source = StateSource(node, state, state_path)
+        known = by_id.setdefault(node_id, source)
+        if known is not source:
+            report.error(
+                "id_duplicate",
+                pointer_below(state_path, "id") if "id" in state else state_path,
+                f"the id {node_id!r} is taken by the state at {known.path or '/'}",
+                "give each state an id of its own",
+            )
+        sources.append(source)
+        if children and node.depth >= MAX_NESTING:
+            report.error("nested_too_deeply", state_path, f"states are nested more than {MAX_NESTING} deep")
+            break
+        for child_key, child in reversed(children):
+            child_path = pointer_below(state_path, "states", child_key)
+            pending.append((child_key, child, child_path, f"{default_id}.{child_key}", node))
+    _link(sources)
+    return sources
+
+
+def pointer_below(path: str, *keys: str | int) -> str:
+    """The pointer to a place below ``path``."""
+    return path + pointer(*keys)
+
+
+def _id_of(state: Mapping[str, Any], path: str, report: Report) -> str:
+    """The state's own id, ``""`` without one."""
+    own = state.get("id", "")
+    if isinstance(own, str):
+        return own
+    report.error("id_not_string", pointer_below(path, "id"), f"an id must be a string, not {kind_of(own)}")
+    return ""
+
+
+def _children_of(state: Mapping[str, Any], path: str, report: Report) -> list[tuple[str, Mapping[str, Any]]]:
+    states = state.get("states") or {}
+    if not isinstance(states, Mapping):
+        report.error(
+            "states_not_object",
+            pointer_below(path, "states"),
+            f"`states` must be an object of states by name, not {kind_of(states)}",
+        )
+        return []
+    children = []
+    for key in javascript_order(states):
+        child = states[key]
+        if isinstance(child, Mapping):
+            children.append((key, child))
+        else:
+            report.error(
+                "state_not_object",
+                pointer_below(path, "states", key),
+                f"a state must be an object, not {kind_of(child)}",
+                "write `{}` for a state without anything in it",
+            )
+    return children
+
+
+def _type_of(
+    state: Mapping[str, Any], path: str, report: Report, *, has_children: bool, is_root: bool
+) -> NodeType:
+    declared = state.get("type")
+    if not declared:
+        return "compound" if has_children else "history" if state.get("history") else "atomic"
+    known: tuple[NodeType, ...] = get_args(NodeType)
+    if declared in known and not (declared == "history" and is_root):
+        node_type: NodeType = declared
+        return node_type
+    hint = report.suggest(declared, known) if isinstance(declared, str) else ""
+    report.error(
+        "type_unknown",
+        pointer_below(path, "type"),
+        f"{declared!r} is no type of state here",
+        hint or f"one of {', '.join(known)}; leave it out where `states` says it",
+    )
+    return "compound" if has_children else "atomic"
+
+
+def _link(sources: Iterable[StateSource]) -> None:
+    """Make every state know its children and its last descendant."""
+    children: dict[StateNode, dict[str, StateNode]] = {}
+    nodes = [source.node for source in sources]
+    for node in nodes:
+        if node.parent is not None:
+            children.setdefault(node.parent, {})[node.key] = node
+    for node in reversed(nodes):
+        own = children.get(node, {})
+        node.children = own
+        node.regions = tuple(child for child in own.values() if child.type != "history")
+        node.histories = tuple(child for child in own.values() if child.type == "history")
+        if node.parent is not None:
+            node.parent.last = max(node.parent.last, node.last)
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, for messages."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an object" if isinstance(value, Mapping) else "an array"
