@@ -177,9 +177,7 @@ class _Checker:
                 self.fail(f"unknown field `{node.field}`", node, hint)
             return operand.rest
         if operand.kind == "map":
-            if accepts(operand.parameters[0], Type.STRING):
-                return operand.parameters[1]
-            self.fail(f"{operand} has no field `{node.field}`: its keys are not strings", node)
+            return operand.parameters[1]
         if operand.kind != "dyn":
             self.fail(f"{operand} has no fields, so `{node.field}` cannot be selected", node)
         return Type.DYN

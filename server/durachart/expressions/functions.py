@@ -6,6 +6,7 @@ Each takes its receiver first. Errors and budgets as in ``operators``.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from math import isfinite
 from typing import Final, Never
 
@@ -160,12 +161,13 @@ def to_string(value: Value, budget: Budget) -> str:
 
 
 def _double_text(value: float) -> str:
+    """The shortest digits that read back as ``value``; an exponent below 1e-4 and from 1e6 on, as C's %g."""
     if not isfinite(value):
-        return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
-    if value == int(value) and abs(value) < 1e21:
-        sign = "-" if str(value)[0] == "-" else ""
-        return f"{sign}{abs(int(value))}"
-    return repr(value)
+        return "nan" if value != value else "inf" if value > 0 else "-inf"
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        return repr(value).removesuffix(".0")
+    digits, exponent = f"{Decimal(repr(value)).normalize():E}".split("E")
+    return f"{digits}e{exponent[0]}{exponent[1:].rjust(2, '0')}"
 
 
 def to_bool(value: Value) -> bool:

@@ -222,24 +222,22 @@ def contained(value: Value, container: Value, budget: Budget) -> bool:
             return value in container
         return any(equals(value, element, budget) for element in container)
     if type(container) is dict:
-        key = map_key(value, lookup=True)
-        return key is not None and key in container
+        return map_key(value, lookup=True) in container
     no_overload("in", value, container)
 
 
 def map_key(value: Value, *, lookup: bool) -> Value:
     """The dict key for a CEL map key.
 
-    With ``lookup``, what can be no key is None: a double that is an integer is found, any other value
-    simply is not there. Without, it is an error.
+    With ``lookup``, a double as well: one that is an integer finds it, any other is simply not there.
     """
     kind = type(value)
     if kind is str or kind is int or kind is UInt:
         return value
     if kind is bool:
         return TRUE_KEY if value else FALSE_KEY
-    if lookup:
-        return value if kind is float and value == value else None
+    if kind is float and lookup:
+        return value
     raise EvaluationError(f"{type_name(value)} cannot be a map's key")
 
 
@@ -247,7 +245,7 @@ def index(container: Value, key: Value) -> Value:
     """``container[key]``."""
     if type(container) is dict:
         found = map_key(key, lookup=True)
-        if found is None or found not in container:
+        if found not in container:
             raise EvaluationError(f"no such key: {_shown(key)}")
         return container[found]
     if type(container) is list:
