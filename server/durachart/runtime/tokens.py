@@ -93,8 +93,9 @@ class _Channel:
     model: str = ""
     # None while no attempt is being made here.
     text: GenerationText | None = None
-    # Whether somebody said that it ended; the store says how.
+    # Whether somebody said that it ended, and how often; the store says whether it is so, and how.
     ended: bool = False
+    rings: int = 0
     last: Generation | None = None
     writers: int = 0
     viewers: int = 0
@@ -158,6 +159,11 @@ class TokenRelay:
         self._channels: dict[str, _Channel] = {}
         self._closed = False
 
+    @property
+    def generations(self) -> int:
+        """How many generations are held in memory: those that run here, and those that are watched."""
+        return len(self._channels)
+
     def open(self, effect_id: str, attempt: int, model: str) -> AttemptWriter:
         """Begin an attempt's text; text of earlier attempts is void from now on.
 
@@ -182,6 +188,7 @@ class TokenRelay:
         channel = self._channels.get(effect_id)
         if channel is not None:
             channel.ended = True
+            channel.rings += 1
             channel.bell.ring_now()
 
     def close(self) -> None:
@@ -259,13 +266,14 @@ class TokenRelay:
         """How it ended; read once for all viewers. None when the store does not know of an end after all."""
         async with channel.reading:
             if channel.last is None:
-                # Lowered before reading: should the end be committed meanwhile, it is raised again.
-                channel.ended = False
+                rings = channel.rings
                 found = await self._source.find_generation(key, effect_id)
                 if found is None:
                     raise NoGeneration(key, effect_id)
                 if found.end is not None:
-                    channel.ended, channel.last = True, found
+                    channel.last = found
+                elif channel.rings == rings:
+                    channel.ended = False
             return channel.last
 
 

@@ -20,6 +20,7 @@ from durachart.workers.handlers import Attempt
 from durachart.workers.providers.failures import TIMEOUT
 from durachart.workers.providers.protocol import Finished, GenerationRequest, Provider
 from durachart.workers.providers.selection import Providers
+from durachart.workers.surrogates import SurrogateMender
 
 RESULT_TOO_LARGE = "RESULT_TOO_LARGE"
 
@@ -84,22 +85,29 @@ class GenerateHandler:
 async def _relay(
     provider: Provider, request: GenerationRequest, writer: AttemptWriter
 ) -> tuple[str, Finished]:
+    mender = SurrogateMender()
     pieces: list[str] = []
+
+    def take(piece: str) -> None:
+        if piece:
+            writer.append(piece)
+            pieces.append(piece)
+
     # Closing the stream is what aborts the provider's request, however this block is left.
     async with aclosing(provider.stream(request)) as stream:
-        async for item in stream:
-            if isinstance(item, Finished):
-                return "".join(pieces), item
-            try:
-                writer.append(item.text)
-            except GenerationTooLarge as error:
-                raise EffectFailure(
-                    RESULT_TOO_LARGE,
-                    f"The model's answer grew over {error.limit_bytes:,} bytes and was dropped; "
-                    "ask for less, or set `max_output_tokens`.",
-                    retryable=False,
-                ) from None
-            pieces.append(item.text)
+        try:
+            async for item in stream:
+                if isinstance(item, Finished):
+                    take(mender.finish())
+                    return "".join(pieces), item
+                take(mender.feed(item.text))
+        except GenerationTooLarge as error:
+            raise EffectFailure(
+                RESULT_TOO_LARGE,
+                f"The model's answer grew over {error.limit_bytes:,} bytes and was dropped; "
+                "ask for less, or set `max_output_tokens`.",
+                retryable=False,
+            ) from None
     raise AssertionError("a provider's stream ended without `Finished` and without an error")
 
 
