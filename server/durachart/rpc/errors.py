@@ -61,7 +61,10 @@ from durachart.store import errors as store
 _log = logging.getLogger(__name__)
 
 _RETRY_SOON = timedelta(seconds=1)
-_STORE_FAILED = "the database did not do its part; whether a write was taken is not known: repeat it with the same request_id"
+_STORE_FAILED = (
+    "the database did not do its part, and whether a write was taken is not known; "
+    "repeat it with the same request_id"
+)
 # How the room for details is shared out; see durachart.rpc.status.
 _BAD_REQUEST_BYTES = 1200
 _FINDINGS_BYTES = 1600
