@@ -310,7 +310,14 @@ class Implementations:
         try:
             expression = compile_expression(text, scope=scope or self._scopes.step, expected=expected)
         except CompileError as error:
-            self.report.error("expression_invalid", path, str(error))
+            self.report.error(
+                "expression_invalid",
+                path,
+                error.message,
+                error.hint or "",
+                line=error.line,
+                column=error.column,
+            )
             return None
         self.make_budget = Budget
         return expression

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from durachart.definitions.findings import Finding, Severity
+from durachart.definitions.findings import Finding
 from durachart.definitions.spelling import did_you_mean
 
 MAX_FINDINGS = 1_000
@@ -28,14 +28,16 @@ class Report:
         self.failed = any(finding.severity == "error" for finding in self.findings)
         self._spelling_hints = 0
 
-    def error(self, code: str, path: str, message: str, hint: str = "") -> None:
-        """Add a problem that refuses the definition."""
+    def error(
+        self, code: str, path: str, message: str, hint: str = "", *, line: int = 0, column: int = 0
+    ) -> None:
+        """Add a problem that refuses the definition; ``line`` and ``column`` inside an expression, from 1."""
         self.failed = True
-        self._add(code, path, message, hint, "error")
+        self._add(Finding(code, path, message, hint, "error", line, column))
 
     def warning(self, code: str, path: str, message: str, hint: str = "") -> None:
         """Add something that is probably a mistake."""
-        self._add(code, path, message, hint, "warning")
+        self._add(Finding(code, path, message, hint, "warning"))
 
     def suggest(self, word: str, known: Iterable[str]) -> str:
         """A hint that names the nearest known word, or ``""``; after 50 of them always ``""``."""
@@ -44,9 +46,9 @@ class Report:
         self._spelling_hints += 1
         return did_you_mean(word, known)
 
-    def _add(self, code: str, path: str, message: str, hint: str, severity: Severity) -> None:
+    def _add(self, finding: Finding) -> None:
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(code, path, message, hint, severity))
-        elif severity == "error" and self.findings[-1].severity == "warning":
+            self.findings.append(finding)
+        elif finding.severity == "error" and self.findings[-1].severity == "warning":
             # Warnings must not crowd out the error that refuses the definition.
-            self.findings[-1] = Finding(code, path, message, hint, severity)
+            self.findings[-1] = finding

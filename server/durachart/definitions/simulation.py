@@ -74,6 +74,20 @@ class Simulator:
                 )
             )
 
+    def play(self, item: Mapping[str, Any]) -> None:
+        """Process one item of a script: an event, or ``{"$advance_ms": n}``.
+
+        Raises:
+            InvalidEvent: It is neither.
+        """
+        if ADVANCE not in item:
+            self.send(item)
+            return
+        milliseconds = item[ADVANCE]
+        if not isinstance(milliseconds, int) or isinstance(milliseconds, bool) or milliseconds < 0:
+            raise InvalidEvent(f"`{ADVANCE}` needs a whole number of milliseconds, not {milliseconds!r}")
+        self.advance(milliseconds)
+
     def advance(self, milliseconds: int) -> None:
         """Let time pass (>= 0); every timer fires at its own time, the earliest first.
 
@@ -163,7 +177,9 @@ def _describe_effect(effect: Effect) -> dict[str, Any]:
 
 
 def run_script(
-    machine: Machine, events: Iterable[Mapping[str, Any]], input: Any = None
+    machine: Machine,
+    events: Iterable[Mapping[str, Any]],
+    input: Any = None,  # noqa: A002 - XState's word
 ) -> list[dict[str, Any]]:
     """Start an instance and process a script.
 
@@ -177,19 +193,13 @@ def run_script(
         that failed.
 
     Raises:
-        InvalidEvent: An item is neither an event nor a number of milliseconds.
+        InvalidEvent: An item is neither.
     """
     simulator = Simulator(machine, input)
     described = [simulator.describe()]
     if simulator.snapshot is None:
         return described
     for event in events:
-        if ADVANCE in event:
-            milliseconds = event[ADVANCE]
-            if not isinstance(milliseconds, int) or isinstance(milliseconds, bool) or milliseconds < 0:
-                raise InvalidEvent(f"`{ADVANCE}` needs a whole number of milliseconds, not {milliseconds!r}")
-            simulator.advance(milliseconds)
-        else:
-            simulator.send(event)
+        simulator.play(event)
         described.append(simulator.describe())
     return described

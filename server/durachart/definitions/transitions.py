@@ -238,7 +238,7 @@ class TransitionReader:
                     self.report.warning(
                         "after_target_ignored",
                         pointer_below(path, index),
-                        f"the target {candidate!r} is ignored: in a list under `after` a plain string does nothing",
+                        f"the target {candidate!r} is ignored: a string in a list under `after` does nothing",
                         f"write `{{target: {candidate!r}}}`",
                     )
             declared = [{} if isinstance(candidate, str) else candidate for candidate in declared]
