@@ -126,6 +126,11 @@ class EffectWorker:
             await self._drain()
             unsubscribe()
 
+    @property
+    def attempts(self) -> int:
+        """How many attempts are being made now."""
+        return len(self._tasks)
+
     async def _listen(self) -> None:
         while True:
             try:
