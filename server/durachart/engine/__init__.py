@@ -18,13 +18,13 @@ Invariants:
 - Same machine, snapshot, event, ``now_ms`` and budget: same result, in any process.
 - Nothing a caller passes in is written to, and nothing handed out may be written to: parts are shared.
 
-Modules: ``model`` (the definition), ``configuration`` (sets of active nodes), ``snapshot``, ``guards``,
-    ``actions``,
-``select``, ``sets`` (exit and entry sets), ``draft`` (the step in the making), ``microstep``,
-``macrostep``, ``queries`` (what a snapshot would allow), ``errors``.
+Modules: ``model`` (the definition), ``configuration`` (sets of active nodes), ``snapshot``, ``codec``
+(snapshots as JSON), ``guards``, ``actions``, ``select``, ``sets`` (exit and entry sets), ``draft`` (the step
+in the making), ``microstep``, ``macrostep``, ``queries`` (what a snapshot would allow), ``errors``.
 """
 
 from durachart.engine.actions import Effect
+from durachart.engine.codec import snapshot_from_json, snapshot_to_json
 from durachart.engine.errors import (
     EngineError,
     EvaluationFailed,
@@ -42,8 +42,6 @@ from durachart.engine.snapshot import (
     Snapshot,
     Timer,
     meta,
-    snapshot_from_json,
-    snapshot_to_json,
     state_value,
     tags,
 )
