@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from durachart.runtime.commands import FireTimer
-from durachart.runtime.errors import DurachartError
+from durachart.runtime.errors import DurachartError, Overloaded, StoreUnavailable
 from durachart.runtime.views import DueTimer
 from durachart.store.keys import InstanceKey
 
@@ -52,11 +52,13 @@ class TimerWorkerSettings:
         batch: Most timers fired at a time.
         poll_ms: Longest sleep: a clock set forward is noticed within it.
         pause_ms: Wait after the store failed.
+        stuck_ms: Wait before an instance whose timer cannot be fired, for another reason, is tried again.
     """
 
     batch: int = 256
     poll_ms: int = 5_000
     pause_ms: int = 1_000
+    stuck_ms: int = 30_000
 
 
 def _utc_now() -> datetime:
@@ -85,8 +87,6 @@ class TimerWorker:
         self._now = now
         # What could not be fired, with the instant on the loop's clock from which it is tried again.
         self._stuck: dict[DueTimer | InstanceKey, float] = {}
-        # How many due timers of the last look were passed over for that.
-        self._hidden = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -122,24 +122,34 @@ class TimerWorker:
 
     async def _fire_what_is_due(self) -> float:
         """Fire one batch; return how long nothing else is due, in seconds, 0 when more may be."""
-        clock = asyncio.get_running_loop().time
-        self._stuck = {what: until for what, until in self._stuck.items() if until > clock()}
-        # Timers that cannot be fired now must not hide those behind them.
-        found = await self._runtime.due_timers(self._settings.batch + self._hidden)
-        due = [timer for timer in found if timer not in self._stuck and timer.key not in self._stuck]
-        self._hidden = len(found) - len(due)
+        found, due = await self._look()
         if due:
             by_instance: dict[InstanceKey, list[DueTimer]] = {}
             for timer in due:
                 by_instance.setdefault(timer.key, []).append(timer)
             await asyncio.gather(*map(self._fire_in_order, by_instance.values()))
             return 0
-        pause_s = self._settings.pause_ms / 1000
-        longest_s = pause_s if self._stuck else self._settings.poll_ms / 1000
+        if found:
+            # All of it is stuck and comes first in the store's order, so what is due next cannot be asked for.
+            return self._settings.pause_ms / 1000
+        longest_s = self._settings.poll_ms / 1000
         next_at = await self._runtime.next_due_at()
-        if next_at is None or found:
+        if next_at is None:
             return longest_s
         return min(max((next_at - self._now()).total_seconds(), _SHORTEST_WAIT_S), longest_s)
+
+    async def _look(self) -> tuple[bool, list[DueTimer]]:
+        """Return whether any timer is due, and those due that may be tried, in due order."""
+        now_s = asyncio.get_running_loop().time()
+        self._stuck = {what: until_s for what, until_s in self._stuck.items() if until_s > now_s}
+        limit = self._settings.batch
+        while True:
+            found = await self._runtime.due_timers(limit)
+            due = [timer for timer in found if timer not in self._stuck and timer.key not in self._stuck]
+            # Timers that cannot be fired now must not hide those behind them.
+            if due or len(found) < limit:
+                return bool(found), due[: self._settings.batch]
+            limit *= 2
 
     async def _fire_in_order(self, timers: Sequence[DueTimer]) -> None:
         """Fire the due timers of one instance; behind one that cannot be fired, the rest waits."""
@@ -153,7 +163,8 @@ class TimerWorker:
                 _log.warning(
                     "timer not fired instance=%s timer=%s error=%s", timer.key, timer.timer_key, error
                 )
-                self._stuck[timer.key] = clock() + pause_s
+                busy = isinstance(error, StoreUnavailable | Overloaded)
+                self._stuck[timer.key] = clock() + (pause_s if busy else self._settings.stuck_ms / 1000)
                 return
             if not fired:
                 # Cancelled meanwhile, and gone; or, should it be listed again, not to be tried in a tight

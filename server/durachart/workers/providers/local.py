@@ -78,7 +78,10 @@ def compose(request: GenerationRequest) -> str:
         asked, more = _split_points(turns[0])
         points += more
     points += [_LABEL.sub("", turn.strip(), count=1) for turn in turns[1:]]
-    paragraphs = [f"You asked: {_quote(asked)}" if asked else "You asked for the points below."]
+    if asked:
+        paragraphs = [f"You asked: {_quote(asked)}"]
+    else:
+        paragraphs = ["You asked for the points below." if points else "You asked me to go on."]
     if instructions:
         paragraphs.append(f"With these instructions in mind: {_quote(instructions)}")
     if points:
