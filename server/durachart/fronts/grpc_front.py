@@ -8,6 +8,7 @@ it. Cancellation is raised on: grpc.aio leaks a little for every stream whose ca
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from typing import Any, NoReturn, cast
 import grpc
 from google.protobuf.message import EncodeError, Message
 
-from durachart.fronts.address import GRPC_DEFAULT, Address, cannot_listen, listen
+from durachart.fronts.address import GRPC_DEFAULT, Address, CannotListen, cannot_listen, listen
 from durachart.rpc.context import CallContext, Entry, Metadata, normalise_peer
 from durachart.rpc.errors import internal, unknown_method
 from durachart.rpc.service import Method, Service
 from durachart.rpc.status import RpcError
 
 _Context = grpc.aio.ServicerContext[Any, Any]
+_log = logging.getLogger(__name__)
+# How soon a listener that ended is noticed, and how long its calls may then go on; seconds.
+_CHECK_S = 0.25
+_RETIRE_S = 30.0
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -62,17 +67,72 @@ async def serve_grpc(service: Service, settings: GrpcSettings) -> AsyncIterator[
         CannotListen: The port is in use, or the address cannot be had.
     """
     _probe(settings.address)
-    server = grpc.aio.server(options=_options(service, settings))
-    server.add_generic_rpc_handlers((_Router(service),))
-    try:
-        port = server.add_insecure_port(str(settings.address))
-    except RuntimeError as error:
-        raise cannot_listen(settings.address, "--listen", OSError(0, str(error))) from error
-    await server.start()
+    listener = _Listener(service, settings)
+    port = await listener.start()
+    supervising = asyncio.create_task(listener.supervise())
     try:
         yield Address(settings.address.host, port)
     finally:
-        await server.stop(settings.stop_grace_s)
+        supervising.cancel()
+        await listener.stop()
+
+
+class _Listener:
+    """A gRPC server that is started again when a request ends it.
+
+    One request whose path is not UTF-8 ends the accepting loop of grpc.aio 1.85: it stops listening for good,
+    while calls under way go on. So it is looked after: another server takes the port, and the old one ends
+    with its calls.
+    """
+
+    def __init__(self, service: Service, settings: GrpcSettings) -> None:
+        self._router = _Router(service)
+        self._options = _options(service, settings)
+        self._settings = settings
+        self._address = settings.address
+        self._server: grpc.aio.Server | None = None
+        self._retired: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> int:
+        """Listen; the port stays the same from now on. Raises CannotListen."""
+        server = grpc.aio.server(options=self._options)
+        server.add_generic_rpc_handlers((self._router,))
+        try:
+            port = server.add_insecure_port(str(self._address))
+        except RuntimeError as error:
+            raise cannot_listen(self._address, "--listen", OSError(0, str(error))) from error
+        await server.start()
+        self._server = server
+        self._address = self._address._replace(port=port)
+        return port
+
+    async def supervise(self) -> None:
+        """Start again whenever the server was ended; runs until cancelled."""
+        while True:
+            server = self._server
+            try:
+                if server is None:
+                    await asyncio.sleep(_CHECK_S)
+                    await self.start()
+                else:
+                    await server.wait_for_termination(timeout=_CHECK_S)
+            except CannotListen as error:
+                _log.error("cannot listen again error=%s", error)
+            except Exception as error:  # noqa: BLE001 -- whatever ended it, it must listen again
+                assert server is not None
+                _log.error("a request ended the gRPC listener, which is started again error=%r", error)
+                self._server = None
+                ending = asyncio.create_task(server.stop(_RETIRE_S))
+                self._retired.add(ending)
+                ending.add_done_callback(self._retired.discard)
+
+    async def stop(self) -> None:
+        """Stop listening; calls under way get the grace period."""
+        grace = self._settings.stop_grace_s
+        if self._server is not None:
+            await self._server.stop(grace)
+        if self._retired:
+            await asyncio.wait(self._retired, timeout=grace)
 
 
 def _probe(address: Address) -> None:
