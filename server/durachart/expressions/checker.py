@@ -28,7 +28,6 @@ from durachart.expressions.syntax import (
 )
 from durachart.expressions.types import Type, accepts, join
 from durachart.expressions.values import TYPE_NAMES as CLASS_NAMES
-from durachart.expressions.values import Value
 
 _LITERAL_TYPES: Final = {
     "null_type": Type.NULL,
@@ -68,7 +67,9 @@ def check(root: Expr, text: str, scope: Scope, expected: Type | None) -> Checked
     checked.root = checker.visit(root)
     found = checked.root.type
     if expected is not None and not accepts(expected, found):
-        raise CompileError(f"the expression gives {found}, but {expected} is wanted here", text, _start(checked.root))
+        raise CompileError(
+            f"the expression gives {found}, but {expected} is wanted here", text, _start(checked.root)
+        )
     return checked
 
 
@@ -138,7 +139,7 @@ class _Checker:
         hint = _did_you_mean(node.name, names)
         if hint is None and node.name in VARIABLES:
             hint = f"`{node.name}` does not exist here; there are {', '.join(names)}"
-        self.fail(f"unknown variable `{node.name}`", node, hint or f"there are {', '.join(names)}")
+        return self.fail(f"unknown variable `{node.name}`", node, hint or f"there are {', '.join(names)}")
 
     def visit_select(self, node: Select) -> Expr:
         """A path of fields is taken as a whole, because it is what gets referred to."""

@@ -2,7 +2,7 @@
 
 A list or map literal shares what it is built from, so a few dozen nested literals could stand for more data
 than any machine holds: ``[x, x]`` of ``[x, x]`` of …. Therefore whatever is put into a new list or
-map is charged as if it were copied: one unit per entry, long strings by their length. With that, no
+map is charged as if it were copied: two units per entry, long strings by their length. With that, no
 value is larger, written out, than the largest value read plus 128 bytes per unit spent.
 """
 
@@ -50,7 +50,7 @@ def _weigh(value: Value, budget: Budget) -> None:
     for _ in range(MAX_VALUE_DEPTH):
         below: list[Value] = []
         for parent in level:
-            budget.spend(len(parent) + 1)
+            budget.spend(2 * len(parent) + 3)
             if type(parent) is dict:
                 below.extend(parent)
                 below.extend(parent.values())
@@ -65,4 +65,6 @@ def _weigh(value: Value, budget: Budget) -> None:
                 budget.spend(len(child) >> TEXT_SHIFT)
         if not level:
             return
-    raise EvaluationError(f"a value nested more than {MAX_VALUE_DEPTH} levels deep cannot be put into another")
+    raise EvaluationError(
+        f"a value nested more than {MAX_VALUE_DEPTH} levels deep cannot be put into another"
+    )

@@ -19,7 +19,7 @@ def equals(left: Value, right: Value, budget: Budget) -> bool:
     Args:
         left: Any value.
         right: Any value.
-        budget: Charged one unit per pair of list or map entries, and for long strings.
+        budget: Charged four units per pair of list or map entries, and for long strings.
 
     Raises:
         BudgetExceeded: Only this.
@@ -54,7 +54,7 @@ def _same_content(left: Value, right: Value, budget: Budget) -> bool:
             continue
         if len(first) != len(second):
             return False
-        budget.spend(len(first) + 1)
+        budget.spend(4 * len(first) + 4)
         if kind is list:
             pending.extend(zip(first, second, strict=True))
             continue

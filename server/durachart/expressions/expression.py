@@ -8,10 +8,20 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final, TypeAlias
 
-from durachart.expressions import embedding, equality, functions, instants, macros, operators, patterns, results
+from durachart.expressions import (
+    embedding,
+    equality,
+    functions,
+    instants,
+    macros,
+    operators,
+    patterns,
+    results,
+)
 from durachart.expressions.budget import Budget
 from durachart.expressions.checker import Checked, check
-from durachart.expressions.codegen import MARK, MARK_END, Generator, LiteralProblem
+from durachart.expressions.codegen import MARK, MARK_END, Generator, LiteralError
+from durachart.expressions.costs import cost_of
 from durachart.expressions.errors import BudgetExceeded, CompileError, EvaluationError
 from durachart.expressions.fastpath import FastGenerator
 from durachart.expressions.parser import MAX_DEPTH, parse
@@ -20,12 +30,14 @@ from durachart.expressions.types import Type
 from durachart.expressions.values import Value
 
 #: ``evaluate(context, event, params, now_ms, budget)``, all positional.
-Evaluate: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any] | None, int, Budget], Any]
+Evaluate: TypeAlias = Callable[
+    [Mapping[str, Any], Mapping[str, Any], Mapping[str, Any] | None, int, Budget], Any
+]
 
 _FILENAME: Final = "<expression>"
 
-#: Nodes an expression may have before it charges for being evaluated at all.
-_FREE_NODES: Final = 256
+#: Static cost up to which an expression charges nothing for being evaluated.
+_FREE_UNITS: Final = 256
 
 #: Compiled expressions kept, and how long a text may be to be kept: a few megabytes.
 _KEPT: Final = 4096
@@ -133,7 +145,9 @@ class Expression:
     result_type: Type = field(compare=False)
 
 
-def compile_expression(text: str, *, scope: Scope = Scope.DEFAULT, expected: Type | None = None) -> Expression:
+def compile_expression(
+    text: str, *, scope: Scope = Scope.DEFAULT, expected: Type | None = None
+) -> Expression:
     """Compile CEL to a Python function.
 
     Args:
@@ -155,14 +169,16 @@ def compile_expression(text: str, *, scope: Scope = Scope.DEFAULT, expected: Typ
 
 def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
     try:
-        root, nodes = parse(text)
+        root = parse(text)
         checked = check(root, text, scope, expected)
-        evaluate = _function_of(text, checked, nodes, expected)
-    except LiteralProblem as problem:
+        evaluate = _function_of(text, checked, expected)
+    except LiteralError as problem:
         raise CompileError(problem.message, text, problem.offset) from None
     except (RecursionError, MemoryError):
         # The bounds keep every expression far from this, unless the caller's own stack is nearly full.
-        raise CompileError(f"the expression is nested too deeply (the limit is {MAX_DEPTH} levels)", text, 0) from None
+        raise CompileError(
+            f"the expression is nested too deeply (the limit is {MAX_DEPTH} levels)", text, 0
+        ) from None
     return Expression(
         text=text,
         evaluate=evaluate,
@@ -175,12 +191,13 @@ def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
 _compile_kept = lru_cache(maxsize=_KEPT)(_compile)
 
 
-def _function_of(text: str, checked: Checked, nodes: int, expected: Type | None) -> Evaluate:
+def _function_of(text: str, checked: Checked, expected: Type | None) -> Evaluate:
     generator = FastGenerator()
     body = generator.result(checked.root, expected)
     lines = ["def evaluate(context, event, params, now_ms, budget):"]
-    if nodes > _FREE_NODES:
-        lines.append(f" budget.spend({nodes})")
+    cost = cost_of(checked.root)
+    if cost > _FREE_UNITS:
+        lines.append(f" budget.spend({cost})")
     if any(name == "params" or name.startswith("params.") for name in checked.references):
         lines.append(" if params is None: params = {}")
     lines += [
@@ -193,7 +210,7 @@ def _function_of(text: str, checked: Checked, nodes: int, expected: Type | None)
     names = {**_HELPERS, **generator.constants, "by_the_book": _ByTheBook(text, checked, expected)}
     if expected is not None:
         names["expected"] = expected
-    exec(compile("\n".join(lines), _FILENAME, "exec"), names)
+    exec(compile("\n".join(lines), _FILENAME, "exec"), names)  # noqa: S102 - our own source, see codegen
     evaluate: Evaluate = names["evaluate"]
     return evaluate
 
@@ -239,9 +256,10 @@ class _ByTheBook:
             offsets.append(int(offset))
             lines.append(code)
         names: dict[str, Any] = {**_HELPERS, **generator.constants, "expected": self.expected}
-        exec(compile("\n".join(lines) + ")", _FILENAME, "exec"), names)
+        exec(compile("\n".join(lines) + ")", _FILENAME, "exec"), names)  # noqa: S102 - our own source
+        function: Evaluate = names["evaluate"]
         self.offsets = offsets
-        self.function = function = names["evaluate"]
+        self.function = function
         return function
 
     def offset_of(self, error: EvaluationError) -> int:

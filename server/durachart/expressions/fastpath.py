@@ -1,8 +1,8 @@
 """A checked tree as Python source that takes short cuts.
 
 What runs first. It handles the common classes in place, and where it returns, it returns what the
-complete rules would. Where anything is amiss, it raises whatever Python raises, and the evaluation is done again
-by the book (``codegen``), which knows the rule, the place and the sentence.
+complete rules would. Where anything is amiss, it raises whatever Python raises, and the evaluation is
+done again by the book (``codegen``), which knows the rule, the place and the sentence.
 
 Names ``t1``, ``t2``, … hold operands that are used twice.
 """
@@ -28,7 +28,7 @@ from durachart.expressions.syntax import (
     Unary,
 )
 from durachart.expressions.types import Type
-from durachart.expressions.values import INT_MAX, INT_MIN
+from durachart.expressions.values import INT_MAX, INT_MIN, Value
 
 _LOOPS: Final = {
     "all": "all_of",
@@ -50,22 +50,22 @@ class FastGenerator(Generator):
         super().__init__()
         self.temporaries = 0
 
-    def temporary(self) -> str:
+    def _temporary(self) -> str:
         self.temporaries += 1
         return f"t{self.temporaries}"
 
-    def call(self, node: Expr, function: str, *arguments: str) -> str:
+    def _call(self, node: Expr, function: str, *arguments: str) -> str:
         return f"{function}({', '.join(arguments)})"
 
     def result(self, node: Expr, expected: Type | None) -> str:
         """Source of the whole expression's value as JSON, of the type wanted."""
         if isinstance(node, Conditional) and expected is None:
-            test = self.truth(node.test)
+            test = self._truth(node.test)
             return f"({self.result(node.then, None)} if {test} else {self.result(node.otherwise, None)})"
         if expected is not None and expected.kind == "bool" and not expected.nullable:
-            return self.truth(node)
-        if isinstance(node, Binary) and expected is None and self.is_integer_work(node):
-            return self.integer_work(node, finished=True).text
+            return self._truth(node)
+        if isinstance(node, Binary) and expected is None and self._is_integer_work(node):
+            return self._integer_work(node, finished=True).text
         code = self.visit(node)
         text = code.text
         if code.kind not in _PLAIN_KINDS and not stays_json(node, frozenset()):
@@ -74,124 +74,128 @@ class FastGenerator(Generator):
             text = f"expect({text}, expected)"
         return text
 
-    def truth(self, node: Expr) -> str:
+    def _truth(self, node: Expr) -> str:
         code = self.visit(node)
         if code.kind == "bool":
             return code.text
-        held = self.temporary()
+        held = self._temporary()
         return f"({held} if ({held} := {code.text}) is True or {held} is False else truth({held}))"
 
     # Values
 
-    def read(self, node: Expr, code: Code) -> Code:
+    def _read(self, node: Expr, code: Code) -> Code:
         if node.type.kind != "double":
             return code
-        held = self.temporary()
+        held = self._temporary()
         return Code(f"({held} if type({held} := {code.text}) is float else read_double({held}))")
 
-    def field(self, node: Expr, container: str, field: str) -> str:
+    def _field(self, node: Expr, container: str, field: str) -> str:
         # Only a dict can be asked for a str without raising.
         return f"{container}[{field!r}]"
 
-    def select(self, node: Select) -> Code:
+    def _select(self, node: Select) -> Code:
         operand = node.operand
         if node.test:
             if isinstance(operand, Name) and operand.slot in ("context", "event", "params"):
                 return Code(f"({node.field!r} in {operand.slot})", "bool")
-            held = self.temporary()
+            held = self._temporary()
             test = f"{node.field!r} in {held} if type({held} := {self.visit(operand).text}) is dict"
             return Code(f"({test} else has({held}, {node.field!r}))", "bool")
         if isinstance(operand, Name | Select | Index):
-            return super().select(node)
-        return self.read(node, Code(f"select({self.visit(operand).text}, {node.field!r})"))
+            return super()._select(node)
+        return self._read(node, Code(f"select({self.visit(operand).text}, {node.field!r})"))
 
-    def index(self, node: Index) -> Code:
-        container, key = self.root(node.operand), self.visit(node.key)
+    def _index(self, node: Index) -> Code:
+        container, key = self._root(node.operand), self.visit(node.key)
         literal = node.key.value if isinstance(node.key, Literal) else None
         if not isinstance(node.operand, Name | Select | Index):
-            return self.read(node, Code(f"index({container}, {key.text})"))
+            return self._read(node, Code(f"index({container}, {key.text})"))
         if isinstance(literal, str):
-            return self.read(node, Code(f"{container}[{literal!r}]"))
-        held, position = self.temporary(), self.temporary()
+            return self._read(node, Code(f"{container}[{literal!r}]"))
+        held, position = self._temporary(), self._temporary()
         if type(literal) is int and literal >= 0:
             text = f"({held}[{literal}] if type({held} := {container}) is list else index({held}, {literal}))"
         else:
             # Both operands are evaluated before either is tested.
-            text = (
-                f"({held}[{position}] if (type({held} := {container}) is dict) & (type({position} := {key.text}) is str)"
-                f" else index({held}, {position}))"
-            )
-        return self.read(node, Code(text))
+            asked = f"(type({held} := {container}) is dict) & (type({position} := {key.text}) is str)"
+            text = f"({held}[{position}] if {asked} else index({held}, {position}))"
+        return self._read(node, Code(text))
 
-    def embedded(self, node: Expr) -> str:
+    def _embedded(self, node: Expr) -> str:
         """Source of a value put into a list or map: short text and small numbers cost nothing."""
         code = self.visit(node)
         if code.kind in ("int", "bool", "float", "None") or (
             isinstance(node, Literal) and isinstance(node.value, str) and len(node.value) < _SHORT_TEXT
         ):
             return code.text
-        held = self.temporary()
+        held = self._temporary()
         short = f"type({held} := {code.text}) is int or type({held}) is str and len({held}) < {_SHORT_TEXT}"
         return f"({held} if {short} else embed({held}, budget))"
 
-    def list_literal(self, node: ListLiteral) -> Code:
-        return Code(f"[{', '.join(self.embedded(element) for element in node.elements)}]", "list")
+    def _list_literal(self, node: ListLiteral) -> Code:
+        return Code(f"[{', '.join(self._embedded(element) for element in node.elements)}]", "list")
 
-    def map_literal(self, node: MapLiteral) -> Code:
-        keys = [key.value for key, _ in node.entries if isinstance(key, Literal) and isinstance(key.value, str)]
+    def _map_literal(self, node: MapLiteral) -> Code:
+        keys = [
+            key.value for key, _ in node.entries if isinstance(key, Literal) and isinstance(key.value, str)
+        ]
         if len(set(keys)) < len(node.entries):
-            return super().map_literal(node)
-        entries = (f"{key!r}: {self.embedded(value)}" for key, (_, value) in zip(keys, node.entries, strict=True))
+            return super()._map_literal(node)
+        entries = (
+            f"{key!r}: {self._embedded(value)}" for key, (_, value) in zip(keys, node.entries, strict=True)
+        )
         return Code("{" + ", ".join(entries) + "}", "dict")
 
     # Operators
 
-    def unary(self, node: Unary) -> Code:
+    def _unary(self, node: Unary) -> Code:
         operand = self.visit(node.operand)
-        held = self.temporary()
+        held = self._temporary()
         if node.operator == "!":
             if operand.kind == "bool":
                 return Code(f"(not {operand.text})", "bool")
-            text = f"({held} is False if ({held} := {operand.text}) is False or {held} is True else invert({held}))"
-            return Code(text, "bool")
+            test = f"({held} := {operand.text}) is False or {held} is True"
+            return Code(f"({held} is False if {test} else invert({held}))", "bool")
         return Code(f"negate({operand.text})")
 
-    def binary(self, node: Binary) -> Code:
+    def _binary(self, node: Binary) -> Code:
         operator = node.operator
         if operator in ("==", "!="):
-            return self.equality(node)
+            return self._equality(node)
         if operator == "in":
-            return self.membership(node)
+            return self._membership(node)
         if operator in _ORDER:
-            return self.order(node)
-        if self.is_integer_work(node):
-            return self.integer_work(node)
-        if operator == "+" and isinstance(node.right, ListLiteral):
-            return self.append(node)
+            return self._order(node)
+        if self._is_integer_work(node):
+            return self._integer_work(node)
+        if operator == "+" and isinstance(node.right, ListLiteral) and node.right.elements:
+            return self._append(node)
         if "double" in (node.left.type.kind, node.right.type.kind) and operator in "+-*":
-            return self.when_both(node, "float", f"{{}} {operator} {{}}", "")
-        return super().binary(node)
+            return self._when_both(node, "float", f"{{}} {operator} {{}}", "")
+        return super()._binary(node)
 
-    def when_both(self, node: Binary, kind: str, form: str, result: str) -> Code:
+    def _when_both(self, node: Binary, kind: str, form: str, result: str) -> Code:
         """``form`` of the operands if both are of class ``kind``, else the operator's function."""
         left, right = self.visit(node.left), self.visit(node.right)
-        first, second = self.temporary(), self.temporary()
+        first, second = self._temporary(), self._temporary()
         if right.kind == kind and isinstance(node.right, Literal):
             test, second = f"type({first} := {left.text}) is {kind}", right.text
         elif left.kind == kind and isinstance(node.left, Literal):
             test, first = f"type({second} := {right.text}) is {kind}", left.text
         else:
             test = f"type({first} := {left.text}) is type({second} := {right.text}) is {kind}"
-        slow = self.operation(node, first, second)
+        slow = self._operation(node, first, second)
         return Code(f"({form.format(first, second)} if {test} else {slow.text})", result)
 
-    def order(self, node: Binary) -> Code:
+    def _order(self, node: Binary) -> Code:
         kinds = (node.left.type.kind, node.right.type.kind)
         if "string" in kinds or "google.protobuf.Timestamp" in kinds or "google.protobuf.Duration" in kinds:
-            return super().binary(node)
-        return self.when_both(node, "float" if "double" in kinds else "int", f"{{}} {node.operator} {{}}", "bool")
+            return super()._binary(node)
+        return self._when_both(
+            node, "float" if "double" in kinds else "int", f"{{}} {node.operator} {{}}", "bool"
+        )
 
-    def equality(self, node: Binary) -> Code:
+    def _equality(self, node: Binary) -> Code:
         left, right = node.left, node.right
         if isinstance(left, Literal) and not isinstance(right, Literal):
             left, right = right, left
@@ -199,27 +203,26 @@ class FastGenerator(Generator):
             value = right.value
             if value is None or isinstance(value, bool):
                 same = "is" if node.operator == "==" else "is not"
-                return Code(f"({self.opaque_text(left)} {same} {value})", "bool")
-            # Python's == with a str, or with an int that no bool equals, is CEL's.
-            if type(value) is str or (type(value) is int and value not in (0, 1)):
+                return Code(f"({self._opaque_text(left)} {same} {value})", "bool")
+            if _compares_alike(value):
                 return Code(f"({self.visit(left).text} {node.operator} {value!r})", "bool")
-        return self.when_both(node, "int", f"{{}} {node.operator} {{}}", "bool")
+        return self._when_both(node, "int", f"{{}} {node.operator} {{}}", "bool")
 
-    def opaque_text(self, node: Expr) -> str:
+    def _opaque_text(self, node: Expr) -> str:
         """Source that Python does not take for a literal, which it would warn of beside ``is``."""
         if isinstance(node, Literal | ListLiteral | MapLiteral):
             return f"opaque({self.visit(node).text})"
         return self.visit(node).text
 
-    def membership(self, node: Binary) -> Code:
+    def _membership(self, node: Binary) -> Code:
         if isinstance(node.right, ListLiteral) and node.right.elements:
             values = [element.value for element in node.right.elements if isinstance(element, Literal)]
-            if len(values) == len(node.right.elements) <= _SHORT_LIST:
-                if all(type(value) is str or (type(value) is int and value not in (0, 1)) for value in values):
-                    return Code(f"({self.visit(node.left).text} in ({', '.join(map(repr, values))},))", "bool")
-        return super().binary(node)
+            short = len(values) == len(node.right.elements) <= _SHORT_LIST
+            if short and all(_compares_alike(value) for value in values):
+                return Code(f"({self.visit(node.left).text} in ({', '.join(map(repr, values))},))", "bool")
+        return super()._binary(node)
 
-    def is_integer_work(self, node: Binary) -> bool:
+    def _is_integer_work(self, node: Binary) -> bool:
         """Whether + - * % have int operands as far as anyone knows."""
         if node.operator == "%":
             divisor = node.right.value if isinstance(node.right, Literal) else None
@@ -228,15 +231,15 @@ class FastGenerator(Generator):
             return False
         return all(side.type.kind in ("int", "dyn") for side in (node.left, node.right))
 
-    def integer_work(self, node: Binary, *, finished: bool = False) -> Code:
+    def _integer_work(self, node: Binary, *, finished: bool = False) -> Code:
         """Arithmetic with the int case in place; ``finished`` makes any other result JSON."""
         left, right = self.visit(node.left), self.visit(node.right)
-        first, second, held = self.temporary(), self.temporary(), self.temporary()
+        first, second, held = self._temporary(), self._temporary(), self._temporary()
         if isinstance(node.right, Literal):
             test, second = f"type({first} := {left.text}) is int", right.text
         else:
             test = f"type({first} := {left.text}) is type({second} := {right.text}) is int"
-        slow = self.operation(node, first, second).text
+        slow = self._operation(node, first, second).text
         if finished:
             slow = f"finish({slow}, budget)"
         if node.operator == "%":
@@ -244,28 +247,35 @@ class FastGenerator(Generator):
         bounded = f"{INT_MIN} <= ({held} := {first} {node.operator} {second}) <= {INT_MAX}"
         return Code(f"({held} if {test} and {bounded} else {slow})")
 
-    def append(self, node: Binary) -> Code:
+    def _append(self, node: Binary) -> Code:
         """``list + [elements]``: a short list is copied without asking anyone."""
-        held = self.temporary()
-        right = self.visit(node.right).text
-        slow = self.operation(node, held, right).text
-        short = f"type({held} := {self.visit(node.left).text}) is list and len({held}) < {_SHORT_LIST}"
-        return Code(f"({held} + {right} if {short} else {slow})", "list")
+        held, added = self._temporary(), self._temporary()
+        slow = self._operation(node, held, added).text
+        # The elements come first, so that both branches have them.
+        both = f"({added} := {self.visit(node.right).text}) and type({held} := {self.visit(node.left).text})"
+        return Code(
+            f"({held} + {added} if {both} is list and len({held}) < {_SHORT_LIST} else {slow})", "list"
+        )
 
-    def logical(self, node: Logical) -> Code:
+    def _logical(self, node: Logical) -> Code:
         word = " or " if node.operator == "||" else " and "
-        return Code(f"({word.join(self.truth(term) for term in node.terms)})", "bool")
+        return Code(f"({word.join(self._truth(term) for term in node.terms)})", "bool")
 
-    def function(self, node: Call) -> Code:
+    def _function(self, node: Call) -> Code:
         if node.function == "size":
             operand = node.arguments[0] if node.receiver is None else node.receiver
-            held = self.temporary()
-            sized = f"type({held} := {self.root(operand)}) is list or type({held}) is str"
+            held = self._temporary()
+            sized = f"type({held} := {self._root(operand)}) is list or type({held}) is str"
             return Code(f"(len({held}) if {sized} else size({held}))", "int")
-        return super().function(node)
+        return super()._function(node)
 
-    def loop(self, node: Macro) -> str:
+    def _loop(self, node: Macro) -> str:
         return _LOOPS[node.macro]
+
+
+def _compares_alike(value: Value) -> bool:
+    """Whether Python's ``==`` with ``value`` is CEL's: a str, or an int that no bool equals."""
+    return type(value) is str or (type(value) is int and value not in (0, 1))
 
 
 def stays_json(node: Expr, safe: frozenset[str]) -> bool:

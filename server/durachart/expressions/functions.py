@@ -6,6 +6,8 @@ Each takes its receiver first. Errors and budgets as in ``operators``.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from math import isfinite
 from typing import Final, Never
@@ -19,6 +21,7 @@ from durachart.expressions.instants import (
     parse_duration,
     parse_timestamp,
     timestamp_of,
+    zone_named,
 )
 from durachart.expressions.values import (
     INT_MAX,
@@ -33,7 +36,9 @@ from durachart.expressions.values import (
 )
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,30}")
-_DOUBLE: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[iI]nf(?:inity)?|[nN]a[nN]")
+_DOUBLE: Final = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[iI]nf(?:inity)?|[nN]a[nN]"
+)
 _BOOLS: Final = {
     **dict.fromkeys(("1", "t", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "false", "FALSE", "False"), False),
@@ -47,7 +52,9 @@ _MILLISECOND: Final = 1_000_000
 
 
 def _no_call(function: str, *values: Value) -> Never:
-    raise EvaluationError(f"`{function}` cannot be called with {' and '.join(type_name(value) for value in values)}")
+    raise EvaluationError(
+        f"`{function}` cannot be called with {' and '.join(type_name(value) for value in values)}"
+    )
 
 
 def _charge_text(first: str, second: str, budget: Budget) -> None:
@@ -218,46 +225,50 @@ def to_type(value: Value) -> TypeValue:
 
 
 def calendar_field(function: str, value: Value, zone: Value, budget: Budget) -> int:
-    """``value.getFullYear()`` and its kin; ``zone`` is None for UTC.
+    """``value.getFullYear()`` and its kin.
 
     Of a duration, hours, minutes and seconds are the whole length in that unit, milliseconds
     the part below a second.
+
+    Args:
+        function: Which field.
+        value: A timestamp, or a duration where the function has a meaning for it.
+        zone: A time zone, its name, or None: UTC.
+        budget: Charged for a zone that is a name.
     """
-    if type(value) is Duration and zone is None and function in _OF_DURATION:
+    if type(value) is Timestamp:
+        if zone is None:
+            zone = UTC
+        elif type(zone) is str:
+            budget.spend(_ZONE_UNITS)
+            zone = zone_named(zone)
+        if isinstance(zone, tzinfo):
+            return _FIELDS[function](calendar_time(value, zone))
+    elif type(value) is Duration and zone is None and function in _OF_DURATION:
         whole, unit = _OF_DURATION[function]
         length = abs(value.nanoseconds) % whole // unit if whole else abs(value.nanoseconds) // unit
         return int(-length if value.nanoseconds < 0 else length)
-    if type(value) is not Timestamp or (zone is not None and type(zone) is not str):
-        _no_call(function, value, *([] if zone is None else [zone]))
-    if zone is not None:
-        budget.spend(_ZONE_UNITS)
-    moment = calendar_time(value, zone)
-    match function:
-        case "getFullYear":
-            return moment.year
-        case "getMonth":
-            return moment.month - 1
-        case "getDate":
-            return moment.day
-        case "getDayOfMonth":
-            return moment.day - 1
-        case "getDayOfWeek":
-            return moment.isoweekday() % 7
-        case "getDayOfYear":
-            return moment.timetuple().tm_yday - 1
-        case "getHours":
-            return moment.hour
-        case "getMinutes":
-            return moment.minute
-        case "getSeconds":
-            return moment.second
-        case _:
-            return moment.microsecond // 1_000
+    _no_call(function, value, *([] if zone is None else [zone]))
 
 
+_FIELDS: Final[dict[str, Callable[[datetime], int]]] = {
+    "getFullYear": lambda moment: moment.year,
+    "getMonth": lambda moment: moment.month - 1,
+    "getDate": lambda moment: moment.day,
+    "getDayOfMonth": lambda moment: moment.day - 1,
+    "getDayOfWeek": lambda moment: moment.isoweekday() % 7,
+    "getDayOfYear": lambda moment: moment.timetuple().tm_yday - 1,
+    "getHours": lambda moment: moment.hour,
+    "getMinutes": lambda moment: moment.minute,
+    "getSeconds": lambda moment: moment.second,
+    "getMilliseconds": lambda moment: moment.microsecond // 1_000,
+}
 _OF_DURATION: Final = {
     "getHours": (0, _HOUR),
     "getMinutes": (0, _MINUTE),
     "getSeconds": (0, _SECOND),
     "getMilliseconds": (_SECOND, _MILLISECOND),
 }
+
+#: The functions that read a field off the calendar.
+CALENDAR_FUNCTIONS: Final = frozenset(_FIELDS)

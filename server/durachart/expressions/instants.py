@@ -7,16 +7,17 @@ Precise to the nanosecond. Timestamps are written and read as RFC 3339, duration
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cache
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, available_timezones
 
 from durachart.expressions.errors import EvaluationError
 from durachart.expressions.values import Duration, Timestamp
 
 _SECOND: Final = 1_000_000_000
 _MAX_DURATION: Final = 315_576_000_000 * _SECOND
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MIN_TIMESTAMP: Final = -62_135_596_800 * _SECOND
 _MAX_TIMESTAMP: Final = 253_402_300_800 * _SECOND - 1
 _UNITS: Final = {
@@ -76,9 +77,7 @@ def parse_timestamp(text: str) -> Timestamp:
         raise EvaluationError(f"`{text[:_LONGEST_TEXT]}` is not a timestamp such as 2026-01-31T09:30:00Z")
     year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
     try:
-        moment = datetime(
-            int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=timezone.utc
-        )
+        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
     except ValueError as error:
         raise EvaluationError(f"`{text}` is not a timestamp: {error}") from None
     since_epoch = moment - _EPOCH
@@ -145,35 +144,40 @@ def _fraction(nanoseconds: int) -> str:
     return "." + digits
 
 
-def calendar_time(value: Timestamp, zone: str | None) -> datetime:
-    """The timestamp on the calendar of ``zone``, cut to microseconds; UTC if None.
-
-    Args:
-        value: The instant.
-        zone: A name of the time zone database, or an offset such as ``-08:00``.
+def calendar_time(value: Timestamp, zone: tzinfo) -> datetime:
+    """The timestamp on the calendar of ``zone``, cut to microseconds.
 
     Raises:
-        EvaluationError: No such zone, or the local time is outside years 1 to 9999.
+        EvaluationError: The local time is outside years 1 to 9999.
     """
     moment = _EPOCH + timedelta(microseconds=value.nanoseconds // 1_000)
-    if zone is None:
-        return moment
     try:
-        return moment.astimezone(_zone(zone))
+        return moment if zone is UTC else moment.astimezone(zone)
     except OverflowError:
-        raise EvaluationError(f"the local time in `{zone}` is outside years 1 to 9999") from None
+        raise EvaluationError("the local time is outside years 1 to 9999") from None
 
 
-def _zone(name: str) -> tzinfo:
+def zone_named(name: str) -> tzinfo:
+    """The time zone of a name of the time zone database, or of an offset such as ``-08:00``.
+
+    Raises:
+        EvaluationError: The host knows no such zone.
+    """
     match = _ZONE_OFFSET.fullmatch(name)
-    if match is not None:
-        sign, hours, minutes = match.groups()
-        if int(hours) < 24 and int(minutes) < 60:
-            offset = timedelta(hours=int(hours), minutes=int(minutes))
-            return timezone(-offset if sign == "-" else offset)
-    try:
-        if len(name) <= _LONGEST_TEXT:
-            return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass
-    raise EvaluationError(f"unknown time zone `{name[:_LONGEST_TEXT]}`: write Europe/Berlin or +01:00")
+    if match is not None and int(match.group(2)) < 24 and int(match.group(3)) < 60:
+        offset = timedelta(hours=int(match.group(2)), minutes=int(match.group(3)))
+        return timezone(-offset if match.group(1) == "-" else offset)
+    if name not in zone_names():
+        raise EvaluationError(f"unknown time zone `{name[:_LONGEST_TEXT]}`: write Europe/Berlin or +01:00")
+    return _database_zone(name)
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """The zones the host knows; read once, which takes some 20 ms."""
+    return frozenset(available_timezones())
+
+
+@cache
+def _database_zone(name: str) -> tzinfo:
+    return ZoneInfo(name)

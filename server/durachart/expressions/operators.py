@@ -73,7 +73,7 @@ def add(left: Value, right: Value, budget: Budget) -> Value:
             return _uint(int(left) + int(right))
         if kind is Duration:
             return duration_of(left.nanoseconds + right.nanoseconds)
-    if kind is Timestamp and type(right) is Duration or kind is Duration and type(right) is Timestamp:
+    if (kind is Timestamp and type(right) is Duration) or (kind is Duration and type(right) is Timestamp):
         return timestamp_of(left.nanoseconds + right.nanoseconds)
     no_overload("+", left, right)
 
@@ -216,10 +216,13 @@ def greater_or_equal(left: Value, right: Value, budget: Budget) -> bool:
 def contained(value: Value, container: Value, budget: Budget) -> bool:
     """``value in container``: an element of a list, a key of a map."""
     if type(container) is list:
-        # An element costs about half a unit, more where the value is a long string.
-        budget.spend(len(container) >> 1)
-        if type(value) is str and len(value) < 1 << TEXT_SHIFT:
+        kind = type(value)
+        if kind is str or (kind is int and value not in (0, 1)):
+            # Python's comparison is CEL's here: no bool equals these. Long strings take longer to compare.
+            length = len(value) >> 8 if kind is str else 0
+            budget.spend((len(container) >> 2) + len(container) * length)
             return value in container
+        budget.spend(3 * len(container))
         return any(equals(value, element, budget) for element in container)
     if type(container) is dict:
         return map_key(value, lookup=True) in container
@@ -302,5 +305,3 @@ def size(value: Value) -> int:
 
 def _shown(key: Value) -> str:
     return f"`{key[:80]}`" if type(key) is str else repr(key)[:80]
-
-

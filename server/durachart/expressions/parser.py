@@ -35,7 +35,25 @@ MAX_DEPTH: Final = 64
 
 _KEYWORDS: Final = frozenset({"true", "false", "null", "in"})
 _RESERVED: Final = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while".split()
+    {
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "namespace",
+        "package",
+        "return",
+        "var",
+        "void",
+        "while",
+    }
 )
 _PRECEDENCE: Final = {
     "||": 1,
@@ -48,11 +66,8 @@ _MACROS: Final = {"all": (2,), "exists": (2,), "exists_one": (2,), "filter": (2,
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 
 
-def parse(text: str) -> tuple[Expr, int]:
+def parse(text: str) -> Expr:
     """Parse a whole expression.
-
-    Returns:
-        The tree and how many nodes it has.
 
     Raises:
         CompileError: The text is not an expression, or is larger than the bounds above.
@@ -72,7 +87,7 @@ def parse(text: str) -> tuple[Expr, int]:
     root = parser.expression()
     if parser.token.kind != END:
         parser.unexpected("an operator or the end")
-    return root, parser.nodes
+    return root
 
 
 class _Parser:
@@ -199,7 +214,10 @@ class _Parser:
                 node = self.bounded(Index(offset, node, key))
             elif self.at("{") and isinstance(node, Name | Select):
                 raise CompileError(
-                    "message literals are not supported", self.text, self.token.offset, 'write a map: {"key": value}'
+                    "message literals are not supported",
+                    self.text,
+                    self.token.offset,
+                    'write a map: {"key": value}',
                 )
             else:
                 return node
@@ -268,7 +286,7 @@ class _Parser:
             if self.token.kind != "name":
                 self.unexpected("a name")
             return self.name()
-        self.unexpected("a value")
+        return self.unexpected("a value")
 
     def number(self) -> Expr:
         offset = self.token.offset
@@ -297,9 +315,7 @@ class _Parser:
 
     def presence(self, token: Token, arguments: list[Expr]) -> Expr:
         if len(arguments) != 1 or not isinstance(arguments[0], Select) or arguments[0].test:
-            raise CompileError(
-                "has() wants one field, as in has(event.amount)", self.text, token.offset
-            )
+            raise CompileError("has() wants one field, as in has(event.amount)", self.text, token.offset)
         selected = arguments[0]
         return self.bounded(Select(selected.offset, selected.operand, selected.field, test=True))
 

@@ -13,6 +13,9 @@ from durachart.expressions.instants import format_duration, format_timestamp
 from durachart.expressions.types import Type
 from durachart.expressions.values import BoolKey, Duration, Timestamp, UInt, Value, type_name
 
+#: Charged for writing a timestamp or a duration.
+_TEXT_UNITS: Final = 30
+
 _PLAIN: Final = frozenset({int, str, bool, type(None)})
 
 
@@ -20,7 +23,8 @@ def finish(value: Value, budget: Budget) -> Value:
     """The JSON value a result stands for.
 
     Timestamps and durations become their text, uint an integer, keys that are no strings their text. What
-    needs no change is not copied. Charged one unit per entry.
+    needs no change is not copied. Charged one unit per
+    entry.
 
     Raises:
         EvaluationError: Part of it is bytes, a type, NaN or an infinity.
@@ -39,8 +43,10 @@ def _json(value: Value, budget: Budget, depth: int) -> Value:
     if kind is dict:
         return _json_map(value, budget, depth)
     if kind is Timestamp:
+        budget.spend(_TEXT_UNITS)
         return format_timestamp(value)
     if kind is Duration:
+        budget.spend(_TEXT_UNITS)
         return format_duration(value)
     if kind is UInt:
         return int(value)
@@ -76,8 +82,8 @@ def _json_map(value: dict[Value, Value], budget: Budget, depth: int) -> Value:
 
 def _enter(value: list[Value] | dict[Value, Value], budget: Budget, depth: int) -> None:
     budget.spend(len(value) + 1)
-    if depth >= 2 * MAX_VALUE_DEPTH:
-        raise EvaluationError(f"the result is nested more than {2 * MAX_VALUE_DEPTH} levels deep")
+    if depth > MAX_VALUE_DEPTH:
+        raise EvaluationError(f"the result is nested more than {MAX_VALUE_DEPTH} levels deep")
 
 
 def expect(value: Value, expected: Type) -> Value:

@@ -1,9 +1,9 @@
 """JSON Schemas as static types.
 
 Read: ``type`` (one name, or a list with "null"), ``properties``, ``additionalProperties``, ``items``,
-``enum`` and ``const``. Whatever else says what a value is (``$ref``, ``oneOf``, ``anyOf``, ``allOf``, ``if``,
-``patternProperties``, tuples) makes that value ``dyn``: checked when the expression runs. A ``format`` changes
-nothing: a date-time is a string, for ``timestamp()`` to convert.
+``enum`` and ``const``. Whatever else says what a value is (``$ref``, ``oneOf``, ``anyOf``, ``allOf``,
+``if``, ``patternProperties``, tuples) makes that value ``dyn``: checked when the expression runs. A
+``format`` changes nothing: a date-time is a string, for ``timestamp()`` to convert.
 
 An object that lists its ``properties`` is closed to expressions unless ``additionalProperties`` is
 given and not false: a field it does not declare is far more often a slip than an intention.

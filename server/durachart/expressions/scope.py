@@ -28,7 +28,9 @@ class Scope:
     def __init__(self, variables: Mapping[str, Type]) -> None:
         unknown = set(variables) - set(VARIABLES)
         if unknown:
-            raise ValueError(f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}")
+            raise ValueError(
+                f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}"
+            )
         self.variables: Mapping[str, Type] = MappingProxyType(dict(variables))
 
     @staticmethod
@@ -37,7 +39,7 @@ class Scope:
         context: object = None,
         event: object = None,
         params: object = None,
-        input: object = None,
+        input: object = None,  # noqa: A002 - the variable's own name
         variables: Collection[str] = VARIABLES,
     ) -> Scope:
         """A scope typed by JSON Schemas.

@@ -169,7 +169,13 @@ class Macro(Node):
     __slots__ = ("macro", "predicate", "slot", "source", "transform", "variable")
 
     def __init__(
-        self, offset: int, macro: str, source: Expr, variable: str, predicate: Expr | None, transform: Expr | None
+        self,
+        offset: int,
+        macro: str,
+        source: Expr,
+        variable: str,
+        predicate: Expr | None,
+        transform: Expr | None,
     ) -> None:
         below = [part.depth for part in (source, predicate, transform) if part is not None]
         super().__init__(offset, max(below) + 1)

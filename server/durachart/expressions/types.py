@@ -108,7 +108,9 @@ def accepts(declared: Type, given: Type) -> bool:
         return {declared.kind, given.kind} <= {"object", "map"}
     if declared.kind != given.kind:
         return False
-    return all(accepts(ours, theirs) for ours, theirs in zip(declared.parameters, given.parameters, strict=False))
+    return all(
+        accepts(ours, theirs) for ours, theirs in zip(declared.parameters, given.parameters, strict=False)
+    )
 
 
 def join(first: Type, second: Type) -> Type:

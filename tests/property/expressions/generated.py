@@ -38,7 +38,18 @@ _numbers = st.sampled_from(
 _doubles = st.sampled_from(["0.0", "-0.0", "1.0", "1.5", "-2.25", "1e3", "1e308", "2.5e-8", ".5", "1e15"])
 _unsigned = st.sampled_from(["0u", "1u", "7u", "18446744073709551615u"])
 _texts = st.sampled_from(
-    ['""', '"a"', "'abc'", '"b"', 'r"\\d"', '"\\u00e9\\n"', "'''x'''", '"2024-02-29T12:30:45.250Z"', '"90m"', '"12"']
+    [
+        '""',
+        '"a"',
+        "'abc'",
+        '"b"',
+        'r"\\d"',
+        '"\\u00e9\\n"',
+        "'''x'''",
+        '"2024-02-29T12:30:45.250Z"',
+        '"90m"',
+        '"12"',
+    ]
 )
 _instants = st.sampled_from(
     [
@@ -50,7 +61,8 @@ _instants = st.sampled_from(
         'timestamp("1920-03-01T00:00:00.25Z")',
     ]
 )
-# Whole seconds, and instants a whole number of seconds apart: as text, cel-cpp fills the fraction to three digits where others do not.
+# Whole seconds, and instants a whole number of seconds apart: as text, cel-cpp fills the fraction to
+# three digits where others do not.
 _spans = st.sampled_from(
     ["duration(context.span)", 'duration("-90s")', 'duration("1h2m3s")', 'duration("0")', 'duration("-36h")']
 )
@@ -123,14 +135,21 @@ def _deeper(inner):
         _format("({a}).n", a=inner),
         _format("has(({a}).id)", a=inner),
         _format("dyn({a})", a=inner),
-        _format("{f}({a})", f=st.sampled_from("int double string bool uint timestamp duration".split()), a=inner),
+        _format(
+            "{f}({a})", f=st.sampled_from("int double string bool uint timestamp duration".split()), a=inner
+        ),
         _format("(type({a}) == type({b}))", **pair),
         _format("({a}).{f}({b})", f=st.sampled_from(["contains", "startsWith", "endsWith"]), **pair),
         _format("({a}).matches({p})", a=inner, p=_patterns),
         _format("({a}).{f}({z})", a=st.one_of(inner, _instants, _spans), f=_calendar, z=_zones),
         _format("({a}).{f}({v}, {b})", f=_tests, v=_loop_names, **pair),
         _format("({a}).map({v}, {b}, {c})", v=_loop_names, c=inner, **pair),
-        _format("({a} {op} {b})", a=_instants, b=st.one_of(_instants, _spans), op=st.sampled_from("+ - < ==".split())),
+        _format(
+            "({a} {op} {b})",
+            a=_instants,
+            b=st.one_of(_instants, _spans),
+            op=st.sampled_from("+ - < ==".split()),
+        ),
     )
 
 
@@ -156,10 +175,16 @@ anything = st.recursive(_leaves, _deeper, max_leaves=12)
 
 def _typed():
     """Expressions that mean something, by type: what people write."""
-    ints = st.one_of(_numbers, st.sampled_from(["context.n", "context.big", "event.amount", "size(context.ints)", "x"]))
+    ints = st.one_of(
+        _numbers, st.sampled_from(["context.n", "context.big", "event.amount", "size(context.ints)", "x"])
+    )
     bools = st.one_of(st.sampled_from(["true", "context.flag", "context.off", "x"]), _presence)
-    texts = st.one_of(_texts, st.sampled_from(["context.s", "context.uni", "event.by", "event.type", "params.tag"]))
-    lists = st.sampled_from(["context.ints", "context.names", "context.mixed", "[1, 2]", "event.items", "[x]"])
+    texts = st.one_of(
+        _texts, st.sampled_from(["context.s", "context.uni", "event.by", "event.type", "params.tag"])
+    )
+    lists = st.sampled_from(
+        ["context.ints", "context.names", "context.mixed", "[1, 2]", "event.items", "[x]"]
+    )
     for _ in range(2):
         ints = st.one_of(
             ints,

@@ -1,6 +1,6 @@
 """cel-cpp behind a pipe: a JSON request a line on stdin, a JSON answer a line on stdout.
 
-Run as a program, because cel-expr-python can take its interpreter down with it. Depends on nothing of Durachart.
+Run as a program, because cel-expr-python can take its interpreter down with it.
 
 Request: ``{"text", "context", "event", "params"}``. Answer: ``{"refused": reason}`` if it does not compile,
 ``{"error": reason}`` if it has no value, else ``{"value": JSON}`` with timestamps and durations as text and
@@ -38,7 +38,7 @@ def plain(value):
 
 
 def key_text(key):
-    return {True: "true", False: "false"}[key] if isinstance(key, bool) else str(key)
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def fraction(microseconds):
@@ -64,7 +64,7 @@ def answer(environment, request):
 
 
 def main():
-    environment = cel.NewEnv(variables={name: cel.Type.DYN for name in ("context", "event", "params")})
+    environment = cel.NewEnv(variables=dict.fromkeys(("context", "event", "params"), cel.Type.DYN))
     for line in sys.stdin:
         print(json.dumps(answer(environment, json.loads(line))), flush=True)
 

@@ -15,11 +15,12 @@ from durachart.expressions import Budget, CompileError, EvaluationError, Scope, 
 from .generated import CONTEXT, EVENT, PARAMS, anything, typed
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("cel_expr_python") is None, reason="cel-expr-python has no wheel for this platform"
+    importlib.util.find_spec("cel_expr_python") is None,
+    reason="cel-expr-python has no wheel for this platform",
 )
 
 
-UNTYPED = Scope({name: Type.DYN for name in ("context", "event", "params")})
+UNTYPED = Scope(dict.fromkeys(("context", "event", "params"), Type.DYN))
 
 
 class Oracle:
@@ -33,7 +34,10 @@ class Oracle:
         if self.process is None:
             program = Path(__file__).with_name("oracle.py")
             self.process = subprocess.Popen(
-                [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [sys.executable, str(program)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             )
         request = {"text": text, "context": CONTEXT, "event": EVENT, "params": PARAMS}
         try:
