@@ -23,10 +23,15 @@ class Aimock:
         url: Where it listens, for example ``http://127.0.0.1:40123``; the Anthropic base URL.
     """
 
-    def __init__(self, url: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, url: str, process: asyncio.subprocess.Process, api_keys: tuple[str, ...]) -> None:
         self.url = url
         self._process = process
-        self._control = httpx.AsyncClient(base_url=f"{url}/__aimock", timeout=_LIMIT_S, trust_env=False)
+        self._control = httpx.AsyncClient(
+            base_url=f"{url}/__aimock",
+            headers={"authorization": f"Bearer {api_keys[0]}"} if api_keys else {},
+            timeout=_LIMIT_S,
+            trust_env=False,
+        )
         self._closed: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     @property
@@ -105,7 +110,7 @@ async def running_aimock(*api_keys: str) -> AsyncIterator[Aimock]:
         async with asyncio.timeout(_LIMIT_S):
             first = await process.stdout.readline()
         assert first, "aimock did not start; is `npm ci` done in tests/node?"
-        aimock = Aimock(json.loads(first)["url"], process)
+        aimock = Aimock(json.loads(first)["url"], process, api_keys)
         reader = asyncio.create_task(aimock._read())
         try:
             yield aimock

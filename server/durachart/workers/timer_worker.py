@@ -130,7 +130,7 @@ class TimerWorker:
             await asyncio.gather(*map(self._fire_in_order, by_instance.values()))
             return 0
         if found:
-            # All of it is stuck and comes first in the store's order, so what is due next cannot be asked for.
+            # All of it is stuck and stands first, so what is due next cannot be asked for.
             return self._settings.pause_ms / 1000
         longest_s = self._settings.poll_ms / 1000
         next_at = await self._runtime.next_due_at()
