@@ -19,6 +19,8 @@ class Finding:
         message: One sentence without a final full stop that says what is wrong.
         hint: What to do about it, or ``""``.
         severity: ``error`` refuses the definition; ``warning`` does not.
+        line: Line inside the expression at ``path``, from 1; 0 when the problem is no expression's.
+        column: Column inside that line in characters, from 1; 0 likewise.
     """
 
     code: str
@@ -26,10 +28,13 @@ class Finding:
     message: str
     hint: str = ""
     severity: Severity = "error"
+    line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
+        place = f", line {self.line}, column {self.column}" if self.line else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.severity} {self.code} at {self.path or '/'}: {self.message}{hint}"
+        return f"{self.severity} {self.code} at {self.path or '/'}{place}: {self.message}{hint}"
 
 
 def pointer(*keys: str | int) -> str:

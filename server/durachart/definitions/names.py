@@ -1,0 +1,127 @@
+"""Names that XState takes in silence and nobody can have meant: dots in keys, stray wildcards, odd delays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from durachart.definitions.findings import pointer
+from durachart.definitions.report import Report
+from durachart.definitions.states import StateSource, javascript_order
+from durachart.definitions.transitions import delay_of_key
+from durachart.engine.model import is_wildcard
+
+MAX_MACHINE_ID: Final = 128
+MAX_EVENT_TYPE: Final = 256
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_V4_EVENTS: Final = {
+    "done.state.": "xstate.done.state.",
+    "done.invoke.": "an effect's `done` event",
+    "error.platform.": "an effect's `failed` event",
+}
+
+
+def check_machine_id(config: Mapping[str, Any], path: str, report: Report) -> None:
+    """Report a machine without an id, or with one that callers could not write."""
+    machine_id = config.get("id")
+    if machine_id is None:
+        report.error(
+            "machine_id_missing",
+            path,
+            "the machine has no `id`, and it is published under its id",
+            'add `"id"` to the machine',
+        )
+    elif isinstance(machine_id, str) and not 0 < len(machine_id) <= MAX_MACHINE_ID:
+        report.error(
+            "machine_id_invalid", path + "/id", f"a machine's id has 1 to {MAX_MACHINE_ID} characters"
+        )
+    elif isinstance(machine_id, str) and _CONTROL.search(machine_id):
+        report.error("machine_id_invalid", path + "/id", "a machine's id has no control characters")
+
+
+def check_names(states: Iterable[StateSource], report: Report) -> None:
+    """Report ids, state keys, event types and delays that do something else than they seem to."""
+    for state in states:
+        _check_id(state, report)
+        _check_keys(state, report)
+        _check_descriptors(state, report)
+        _check_delays(state, report)
+
+
+def _check_id(state: StateSource, report: Report) -> None:
+    written = state.config.get("id")
+    if state.node.parent is not None and isinstance(written, str) and "." in written:
+        report.warning(
+            "id_with_dot",
+            state.path + "/id",
+            f"the id {written!r} holds a dot, at which targets are split",
+            "write the dot as `\\.` in every target, or choose an id without one",
+        )
+
+
+def _check_keys(state: StateSource, report: Report) -> None:
+    children = state.config.get("states")
+    if not isinstance(children, Mapping):
+        return
+    for key in children:
+        if not key or "." in key:
+            report.error(
+                "state_key_invalid",
+                f"{state.path}/states{pointer(key)}",
+                f"the state key {key!r} cannot be written in a target, which is split at dots",
+                "use a key without dots",
+            )
+    if javascript_order(children) != list(children):
+        report.warning(
+            "state_key_integer",
+            state.path + "/states",
+            "keys that are whole numbers come first in document order, whatever is written",
+            "begin each key with a letter",
+        )
+
+
+def _check_descriptors(state: StateSource, report: Report) -> None:
+    on = state.config.get("on")
+    if not isinstance(on, Mapping):
+        return
+    for descriptor in on:
+        path = f"{state.path}/on{pointer(descriptor)}"
+        if "*" in descriptor.split(".") and not is_wildcard(descriptor):
+            report.error(
+                "wildcard_misplaced",
+                path,
+                f"{descriptor!r} matches no event but one of that very name: `*` counts at the end alone",
+                "write `*`, or a prefix with `.*` at its end",
+            )
+        elif "*" in descriptor and not is_wildcard(descriptor):
+            report.warning(
+                "wildcard_misplaced",
+                path,
+                f"{descriptor!r} matches the event of that very name alone",
+                "`*` stands for a whole part between dots: `a.*`",
+            )
+        elif len(descriptor) > MAX_EVENT_TYPE:
+            report.error("event_invalid", path, f"an event type has at most {MAX_EVENT_TYPE} characters")
+        for prefix, instead in _V4_EVENTS.items():
+            if descriptor.startswith(prefix):
+                report.warning(
+                    "v4_event",
+                    path,
+                    f"{descriptor!r} is an event of XState v4; nothing sends it",
+                    f"use {instead}",
+                )
+
+
+def _check_delays(state: StateSource, report: Report) -> None:
+    after = state.config.get("after")
+    if not isinstance(after, Mapping):
+        return
+    for key in after:
+        milliseconds = delay_of_key(key)
+        if milliseconds is not None and (milliseconds < 0 or not key.strip()):
+            report.error(
+                "delay_invalid",
+                f"{state.path}/after{pointer(key)}",
+                f"{key!r} is no delay: milliseconds are 0 or more",
+            )

@@ -1,0 +1,242 @@
+"""What the machine names and what the document has: guards, actions, delays, effects, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from durachart.definitions.effect_spec import OUTCOMES, EffectSpec
+from durachart.definitions.findings import pointer
+from durachart.definitions.implementations import Plugins
+from durachart.definitions.report import Report
+from durachart.definitions.shapes import BUILT_INS
+from durachart.definitions.states import StateSource
+from durachart.definitions.transitions import delay_of_key
+from durachart.definitions.uses import Use, read_actions, read_candidates, read_guards
+from durachart.engine.model import is_wildcard, matching_descriptors
+
+SECTIONS: Final = ("guards", "actions", "delays", "context", "outputs")
+_INLINE: Final = {
+    "and": 'put `{"and": [names]}` under `implementations.guards` and use its name',
+    "or": 'put `{"or": [names]}` under `implementations.guards` and use its name',
+    "not": 'put `{"not": name}` under `implementations.guards` and use its name',
+    "stateIn": 'put `{"stateIn": "#id"}` under `implementations.guards` and use its name',
+}
+
+
+class References:
+    """Checks the names of one definition.
+
+    Args:
+        states: Every state, the root first.
+        implementations: The section as written.
+        path: JSON pointer of that section.
+        effects: The effects that could be read, by action type.
+        effects_path: JSON pointer of their section.
+        plugins: Trusted implementations; ``None``: there are none.
+        report: Receives the problems.
+    """
+
+    def __init__(
+        self,
+        states: Sequence[StateSource],
+        implementations: Mapping[str, Any],
+        path: str,
+        effects: Mapping[str, EffectSpec],
+        effects_path: str,
+        plugins: Plugins | None,
+        report: Report,
+    ) -> None:
+        self.states = states
+        self.path = path
+        self.effects = effects
+        self.effects_path = effects_path
+        self.report = report
+        self.sections = implementations
+        self.guards = self._section("guards")
+        self.actions = self._section("actions")
+        self.delays = self._section("delays")
+        self.plugin_guards = {} if plugins is None else plugins.guards
+        self.plugin_actions = {} if plugins is None else plugins.actions
+        self.plugin_delays = {} if plugins is None else plugins.delays
+        self.used_guards: set[str] = set()
+        self.used_actions: set[str] = set()
+        self.used_delays: set[str] = set()
+        self._without_handler: set[str] = set()
+
+    def check(self) -> None:
+        """Report what is missing, what is never used, and effects that fit nothing."""
+        self._check_sections()
+        for state in self.states:
+            for use in read_guards(state):
+                self._check_guard_use(use)
+            for use in read_actions(state):
+                self._check_action_use(use)
+            self._check_delay_uses(state)
+        self._check_members()
+        self._check_unused()
+        self._check_effects()
+
+    def find_plugin_uses(self) -> bool:
+        """Whether a name the machine uses is not in the document but in a plug-in."""
+        self.check()
+        return bool(
+            (self.used_guards - self.guards.keys()) & self.plugin_guards.keys()
+            or (self.used_actions - self.actions.keys()) & self.plugin_actions.keys()
+            or (self.used_delays - self.delays.keys()) & self.plugin_delays.keys()
+        )
+
+    def _section(self, name: str) -> Mapping[str, Any]:
+        section = self.sections.get(name)
+        return section if isinstance(section, Mapping) else {}
+
+    def _check_sections(self) -> None:
+        for key in self.sections:
+            if key == "actors":
+                self.report.error(
+                    "invoke_unsupported",
+                    self.path + "/actors",
+                    "a machine is pure: actors are not run",
+                    "describe the work in `effects`",
+                )
+            elif key not in SECTIONS:
+                hint = self.report.suggest(key, SECTIONS) or f"the keys are {', '.join(SECTIONS)}"
+                self.report.error(
+                    "unknown_key", self.path + pointer(key), f"`implementations` has no key {key!r}", hint
+                )
+
+    # --- what is used --------------------------------------------------------------------------------------
+
+    def _check_guard_use(self, use: Use) -> None:
+        self.used_guards.add(use.name)
+        if use.name in self.guards or use.name in self.plugin_guards:
+            return
+        hint = _INLINE.get(use.name) or self.report.suggest(use.name, [*self.guards, *self.plugin_guards])
+        self.report.error(
+            "guard_missing",
+            use.path,
+            f"guard {use.name!r} has no implementation",
+            hint or "add it to {self._where('guards')}",
+        )
+
+    def _check_action_use(self, use: Use) -> None:
+        self.used_actions.add(use.name)
+        if use.name == "xstate.raise":
+            delay = (use.params or {}).get("delay")
+            if isinstance(delay, str):
+                self._check_delay_name(delay, use.path + "/params/delay")
+            elif isinstance(delay, int | float) and not isinstance(delay, bool) and delay < 0:
+                self.report.error("delay_invalid", use.path + "/params/delay", "milliseconds are 0 or more")
+            return
+        if use.name in self.effects or use.name in BUILT_INS or use.name.startswith("xstate."):
+            return
+        if use.name in self.plugin_actions or self._assigns(use.name) or use.name in self._without_handler:
+            return
+        self._without_handler.add(use.name)
+        self.report.warning(
+            "effect_without_handler",
+            use.path,
+            f"action {use.name!r} has no entry in `effects`: it is journaled and shown to watchers, "
+            "and nobody runs it",
+            self.report.suggest(use.name, [*self.actions, *self.plugin_actions, *self.effects])
+            or "add it to `effects`, if somebody is to run it",
+        )
+
+    def _assigns(self, action: str) -> bool:
+        implementation = self.actions.get(action)
+        return isinstance(implementation, Mapping) and "assign" in implementation
+
+    def _check_delay_uses(self, state: StateSource) -> None:
+        after = state.config.get("after")
+        if isinstance(after, Mapping):
+            for key in after:
+                if delay_of_key(key) is None:
+                    self._check_delay_name(key, f"{state.path}/after{pointer(key)}")
+
+    def _check_delay_name(self, name: str, path: str) -> None:
+        self.used_delays.add(name)
+        if name in self.delays or name in self.plugin_delays:
+            return
+        hint = self.report.suggest(name, [*self.delays, *self.plugin_delays])
+        self.report.error(
+            "delay_missing",
+            path,
+            f"delay {name!r} is neither a number of milliseconds nor implemented",
+            hint or "add it to {self._where('delays')}",
+        )
+
+    def _where(self, section: str) -> str:
+        return f"`implementations.{section}`"
+
+    # --- what is implemented -------------------------------------------------------------------------------
+
+    def _check_members(self) -> None:
+        for name, source in self.guards.items():
+            for path, member in _members(source, f"{self.path}/guards{pointer(name)}"):
+                self.used_guards.add(member)
+                if member not in self.guards and member not in self.plugin_guards:
+                    hint = self.report.suggest(member, [*self.guards, *self.plugin_guards])
+                    self.report.error("guard_missing", path, f"guard {member!r} has no implementation", hint)
+
+    def _check_unused(self) -> None:
+        for section, names, used in (
+            ("guards", self.guards, self.used_guards),
+            ("actions", self.actions, self.used_actions),
+            ("delays", self.delays, self.used_delays),
+        ):
+            for name in names:
+                if name not in used:
+                    self.report.warning(
+                        "implementation_unused",
+                        f"{self.path}/{section}{pointer(name)}",
+                        f"the machine never uses {name!r}",
+                        self.report.suggest(name, sorted(used - set(names))),
+                    )
+        for name, delay in self.delays.items():
+            if isinstance(delay, int | float) and not isinstance(delay, bool) and delay < 0:
+                path = f"{self.path}/delays{pointer(name)}"
+                self.report.error("delay_invalid", path, "milliseconds are 0 or more")
+
+    # --- effects -------------------------------------------------------------------------------------------
+
+    def _check_effects(self) -> None:
+        descriptors = {
+            candidate.descriptor
+            for state in self.states
+            for candidate in read_candidates(state)
+            if candidate.slot == "on"
+        }
+        wildcards = [name for name in descriptors if is_wildcard(name)]
+        for action, spec in self.effects.items():
+            path = self.effects_path + pointer(action)
+            if action in BUILT_INS or action in self.plugin_actions or self._assigns(action):
+                message = f"{action!r} is run inside the step, so it is no effect"
+                self.report.error("effect_of_assign", path, message, "give the effect another name")
+            elif action not in self.used_actions:
+                hint = self.report.suggest(action, sorted(self.used_actions))
+                self.report.warning("effect_unused", path, f"no state uses the action {action!r}", hint)
+            for outcome in OUTCOMES:
+                event = getattr(spec, outcome)
+                if event is None or event in descriptors or matching_descriptors(event, wildcards):
+                    continue
+                if outcome == "rejected" and event == spec.failed:
+                    continue
+                self.report.error(
+                    "effect_event_unhandled",
+                    f"{path}/{outcome}",
+                    f"no state handles {event!r}, which the end of this effect sends",
+                    self.report.suggest(event, sorted(descriptors)) or "leave the key out to send no event",
+                )
+
+
+def _members(source: object, path: str) -> Iterator[tuple[str, str]]:
+    """The guards a composite is made of, with their places."""
+    if not isinstance(source, Mapping):
+        return
+    for operator, members in source.items():
+        if operator == "not" and isinstance(members, str):
+            yield f"{path}/not", members
+        elif operator in ("and", "or") and isinstance(members, list):
+            for index, member in enumerate(members):
+                if isinstance(member, str):
+                    yield f"{path}/{operator}/{index}", member
