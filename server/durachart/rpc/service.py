@@ -47,6 +47,7 @@ from durachart.rpc.validation import check
 Kind = Literal["unary", "server_stream", "client_stream", "bidi"]
 Identify = Callable[[CallContext], str]
 
+_END = object()
 DEFAULT_MAX_REQUEST_BYTES = 4 * 1024 * 1024
 ANONYMOUS = "anonymous"
 
@@ -94,6 +95,14 @@ class Method:
             raise malformed_message(
                 f"the bytes are not a {self.request_type.DESCRIPTOR.full_name}"
             ) from error
+
+    def check_response(self, response: object) -> Message:
+        """What a handler gave, which must be a response of this method: anything else is a bug, found
+        here.
+        """
+        if not isinstance(response, self.response_type):
+            raise TypeError(f"the handler of {self.full_name} gave a {type(response).__name__}")
+        return response
 
 
 def methods_of(
@@ -227,9 +236,10 @@ class Service:
             self._admit(method, ctx)
             given = self._checked(method, request)
             if ctx.deadline is None:
-                response: Message = await method.handler(given, ctx)
+                response = await method.handler(given, ctx)
             else:
                 response = await _before(ctx.deadline, method.handler(given, ctx))
+            checked = method.check_response(response)
             code = Code.OK
         except asyncio.CancelledError:
             ctx.cancelled = True
@@ -240,7 +250,7 @@ class Service:
             raise failure from error
         finally:
             self._leave(ctx, code, reason)
-        return response
+        return checked
 
     async def invoke_stream(
         self, method: Method, request: Message | AsyncIterable[Message], ctx: CallContext
@@ -273,8 +283,8 @@ class Service:
                 timer = loop.call_at(ctx.deadline, steps.interrupt, deadline_exceeded())
             responses = method.handler(self._checked(method, request), ctx)
             try:
-                while (response := await steps.next(responses)) is not None:
-                    yield response
+                while (response := await steps.next(responses)) is not _END:
+                    yield method.check_response(response)
             finally:
                 await responses.aclose()
             code = Code.OK
@@ -345,13 +355,13 @@ class _Interruptible:
             if self._task is not None:
                 self._task.cancel()
 
-    async def next(self, responses: AsyncGenerator[Message, None]) -> Message | None:
-        """The next response; None after the last."""
+    async def next(self, responses: AsyncGenerator[Message, None]) -> object:
+        """The next response; `_END` after the last."""
         self._raise_error()
         self._task = task = asyncio.current_task()
         assert task is not None
         try:
-            return await anext(responses, None)
+            return await anext(responses, _END)
         except asyncio.CancelledError:
             # Whoever else cancelled the task must see it cancelled.
             if self.interrupted and task.uncancel() == 0:
@@ -365,7 +375,7 @@ class _Interruptible:
             raise self._error
 
 
-async def _before(deadline: float, work: Coroutine[Any, Any, Message]) -> Message:
+async def _before(deadline: float, work: Coroutine[Any, Any, object]) -> object:
     """Await ``work``; at ``deadline`` it is cancelled, unwound, and DEADLINE_EXCEEDED is raised."""
     if deadline <= asyncio.get_running_loop().time():
         work.close()
