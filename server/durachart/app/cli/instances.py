@@ -1,0 +1,239 @@
+"""``create``, ``send``, ``get``, ``instances`` and ``journal``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from durachart.app.cli.options import (
+    InputOption,
+    InstanceArgument,
+    JsonOption,
+    MachineArgument,
+    NamespaceOption,
+    RequestIdOption,
+    ServerOption,
+    TimeoutOption,
+    target,
+)
+
+if TYPE_CHECKING:
+    from durachart_client import Client, InstanceState
+
+# Bodies import what they need: `durachart --help` should not wait for gRPC.
+
+
+def create(
+    context: typer.Context,
+    machine: MachineArgument,
+    instance: InstanceArgument,
+    machine_input: InputOption = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="Kept with the instance; repeatable."),
+    ] = None,
+    request_id: RequestIdOption = None,
+    as_json: JsonOption = False,
+    server: ServerOption = None,
+    namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Start an instance of MACHINE at version 0."""
+    from durachart.app.cli.arguments import json_value, pairs
+    from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.session import run
+    from durachart.app.cli.terminal import OUT
+
+    value = None if machine_input is None else json_value(machine_input, "--input")
+    labels = pairs(label or [], "--label")
+
+    async def act(client: Client) -> None:
+        created = await client.create(machine, instance, value, labels=labels, request_id=request_id)
+        if as_json:
+            emit(created)
+            return
+        word = "created before" if created.replayed else "created"
+        OUT.line(f"{OUT.style(word, 'green')} {_summary(created.state)}")
+
+    run(target(context, server, namespace, timeout), act)
+
+
+def send(
+    context: typer.Context,
+    machine: MachineArgument,
+    instance: InstanceArgument,
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's type.", show_default=False)],
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA]...",
+            help="The event's own keys: a JSON object, @FILE, -, or key=value pairs, values as JSON or text.",
+            show_default=False,
+        ),
+    ] = None,
+    expected_version: Annotated[
+        int | None,
+        typer.Option(
+            "--expected-version",
+            metavar="N",
+            min=0,
+            help="Refuse when another version is found.",
+            show_default=False,
+        ),
+    ] = None,
+    create_if_missing: Annotated[
+        bool, typer.Option("--create", help="Create the instance first if there is none.")
+    ] = False,
+    machine_input: InputOption = None,
+    request_id: RequestIdOption = None,
+    as_json: JsonOption = False,
+    server: ServerOption = None,
+    namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Send EVENT to an instance and show the state it led to."""
+    from durachart.app.cli.arguments import event_data, json_value
+    from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.session import run
+    from durachart.app.cli.terminal import OUT
+
+    payload = event_data(data or [])
+    value = None if machine_input is None else json_value(machine_input, "--input")
+
+    async def act(client: Client) -> None:
+        accepted = await client.send(
+            machine,
+            instance,
+            event,
+            payload,
+            expected_version=expected_version,
+            create_if_missing=create_if_missing,
+            input=value,
+            request_id=request_id,
+        )
+        if as_json:
+            emit(accepted)
+            return
+        word = (
+            "accepted before"
+            if accepted.replayed
+            else "accepted"
+            if accepted.changed
+            else "accepted, no change"
+        )
+        OUT.line(f"{OUT.style(word, 'green')} {_summary(accepted.state)}")
+        for effect in accepted.effects:
+            kind = "emitted" if effect.emitted else "effect"
+            OUT.line(f"  {OUT.style(kind, 'cyan')} {effect.type}")
+
+    run(target(context, server, namespace, timeout), act)
+
+
+def get(
+    context: typer.Context,
+    machine: MachineArgument,
+    instance: InstanceArgument,
+    as_json: JsonOption = False,
+    server: ServerOption = None,
+    namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Show the state of an instance, its context, and what it would accept now."""
+    from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.rendering import show_state
+    from durachart.app.cli.session import run
+
+    async def act(client: Client) -> None:
+        state = await client.get(machine, instance)
+        if as_json:
+            emit(state)
+        else:
+            show_state(state)
+
+    run(target(context, server, namespace, timeout), act)
+
+
+def instances(
+    context: typer.Context,
+    machine: Annotated[
+        str, typer.Argument(metavar="[MACHINE]", help="Only of this machine.", show_default=False)
+    ] = "",
+    status: Annotated[
+        Literal["active", "done"] | None,
+        typer.Option("--status", help="Only with this status.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = 100,
+    as_json: JsonOption = False,
+    server: ServerOption = None,
+    namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """List instances by machine and id."""
+    from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.rendering import value_text
+    from durachart.app.cli.session import first, run
+    from durachart.app.cli.terminal import OUT
+
+    async def act(client: Client) -> None:
+        found = await first(client.instances(machine, status=status, page_size=min(limit, 1000)), limit)
+        if as_json:
+            for state in found:
+                emit(state)
+            return
+        OUT.table(
+            ("instance", "state", "version", "status", "updated"),
+            (
+                (
+                    str(one.instance),
+                    value_text(one.value),
+                    str(one.version),
+                    one.status,
+                    one.updated_at.isoformat(),
+                )
+                for one in found
+            ),
+        )
+
+    run(target(context, server, namespace, timeout), act)
+
+
+def journal(
+    context: typer.Context,
+    machine: MachineArgument,
+    instance: InstanceArgument,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="The other way round.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = 1000,
+    as_json: JsonOption = False,
+    server: ServerOption = None,
+    namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Show every attempt to change an instance, refused ones too."""
+    from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.rendering import JOURNAL_HEADINGS, journal_row
+    from durachart.app.cli.session import first, run
+    from durachart.app.cli.terminal import OUT
+
+    async def act(client: Client) -> None:
+        listing = client.journal(machine, instance, newest_first=newest_first, page_size=min(limit, 1000))
+        entries = await first(listing, limit)
+        if as_json:
+            for entry in entries:
+                emit(entry)
+        else:
+            OUT.table(JOURNAL_HEADINGS, map(journal_row, entries))
+
+    run(target(context, server, namespace, timeout), act)
+
+
+def _summary(state: InstanceState) -> str:
+    from durachart.app.cli.rendering import value_text
+    from durachart.app.cli.terminal import OUT
+
+    if state.done:
+        then = "done"
+    else:
+        then = f"allowed: {', '.join(state.allowed_events)}" if state.allowed_events else "nothing is allowed"
+    value = OUT.style(value_text(state.value), "bold")
+    return f"{state.instance}: {value} (version {state.version}); {then}"

@@ -1,0 +1,98 @@
+"""Options that several commands share, and what was said before the command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+DEFAULT_SERVER = "127.0.0.1:7575"
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        "-s",
+        metavar="HOST:PORT",
+        help=f"Where the server is. Also DURACHART_SERVER; {DEFAULT_SERVER} by default.",
+        show_default=False,
+    ),
+]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="Tenant or environment. Also DURACHART_NAMESPACE.",
+        show_default=False,
+    ),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.001,
+        help="Bound of each call. 10 by default.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, one value a line.")]
+MachineArgument = Annotated[
+    str, typer.Argument(metavar="MACHINE", help="The machine's id.", show_default=False)
+]
+InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="The instance's id.", show_default=False)]
+InputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="JSON", help="The machine's input; @FILE or - reads it.", show_default=False
+    ),
+]
+RequestIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--request-id",
+        metavar="ID",
+        help="Idempotency key: the same key gets the original answer again. Made for you by default.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which server to ask.
+
+    Attributes:
+        server: ``HOST:PORT``.
+        namespace: Tenant or environment; ``""`` is the default namespace.
+        timeout: Bound of each call.
+    """
+
+    server: str = DEFAULT_SERVER
+    namespace: str = ""
+    timeout: timedelta = timedelta(seconds=10)
+
+    def override(
+        self, server: str | None, namespace: str | None = None, seconds: float | None = None
+    ) -> Target:
+        """The same with what a command's own options say."""
+        said = replace(self)
+        if server is not None:
+            said = replace(said, server=server)
+        if namespace is not None:
+            said = replace(said, namespace=namespace)
+        if seconds is not None:
+            said = replace(said, timeout=timedelta(seconds=seconds))
+        return said
+
+
+def target(
+    context: typer.Context, server: str | None, namespace: str | None = None, seconds: float | None = None
+) -> Target:
+    """Which server a command asks: by its own options, else by what was said before the command."""
+    base = context.find_object(Target) or Target()
+    return base.override(server, namespace, seconds)

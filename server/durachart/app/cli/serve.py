@@ -1,0 +1,264 @@
+"""``serve``: the server, until it is asked to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from durachart.app.settings import Settings
+    from durachart.workers.providers.settings import ProviderSettings
+
+_NET, _DATA, _LLM, _LIMITS, _LOG = "Network", "Data", "Language models", "Limits", "Logs and traces"
+
+
+def serve(
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", envvar="DURACHART_LISTEN", help="gRPC.", rich_help_panel=_NET
+        ),
+    ] = "127.0.0.1:7575",
+    http: Annotated[
+        str,
+        typer.Option(
+            "--http",
+            metavar="HOST:PORT",
+            envvar="DURACHART_HTTP",
+            help="gRPC-Web and Connect; `off` turns it off.",
+            rich_help_panel=_NET,
+        ),
+    ] = "127.0.0.1:7576",
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors-origin",
+            metavar="ORIGIN",
+            envvar="DURACHART_CORS_ORIGINS",
+            help="A web page's origin that may call, or *; repeatable.",
+            rich_help_panel=_NET,
+            show_default=False,
+        ),
+    ] = None,
+    drain_ms: Annotated[
+        int,
+        typer.Option(
+            "--drain-ms",
+            metavar="MS",
+            min=0,
+            envvar="DURACHART_DRAIN_MS",
+            help="Time for calls under way when asked to end.",
+            rich_help_panel=_NET,
+        ),
+    ] = 10_000,
+    data_dir: Annotated[
+        Path,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            envvar="DURACHART_DATA_DIR",
+            help="Holds the database; made when missing.",
+            rich_help_panel=_DATA,
+        ),
+    ] = Path("data"),
+    db: Annotated[
+        str,
+        typer.Option(
+            "--db",
+            metavar="URL",
+            envvar="DURACHART_DB",
+            help="The database, sqlite:///FILE; durachart.db in the data directory by default.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = "",
+    machines: Annotated[
+        Path | None,
+        typer.Option(
+            "--machines",
+            metavar="DIR",
+            envvar="DURACHART_MACHINES",
+            help="Publish DIR/*/machine.{yaml,yml,json} at the start; ./machines by default, if it is there.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
+    llm_model: Annotated[
+        str,
+        typer.Option(
+            "--llm-model",
+            metavar="NAME",
+            envvar="DURACHART_LLM_MODEL",
+            help="Where a request names none: local, openai/NAME or anthropic/NAME.",
+            rich_help_panel=_LLM,
+        ),
+    ] = "local",
+    llm_token_delay_ms: Annotated[
+        float,
+        typer.Option(
+            "--llm-token-delay-ms",
+            metavar="MS",
+            min=0,
+            envvar="DURACHART_LLM_TOKEN_DELAY_MS",
+            help="Pause of the built-in model before each word.",
+            rich_help_panel=_LLM,
+        ),
+    ] = 25.0,
+    openai_base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--openai-base-url",
+            metavar="URL",
+            envvar="DURACHART_OPENAI_BASE_URL",
+            help="Any OpenAI-compatible endpoint, with its /v1. Its key: DURACHART_OPENAI_API_KEY.",
+            rich_help_panel=_LLM,
+            show_default=False,
+        ),
+    ] = None,
+    anthropic_base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--anthropic-base-url",
+            metavar="URL",
+            envvar="DURACHART_ANTHROPIC_BASE_URL",
+            help="Anthropic's endpoint. Its key: DURACHART_ANTHROPIC_API_KEY.",
+            rich_help_panel=_LLM,
+            show_default=False,
+        ),
+    ] = None,
+    max_event_bytes: Annotated[
+        int,
+        typer.Option(
+            "--max-event-bytes",
+            metavar="BYTES",
+            min=1,
+            envvar="DURACHART_MAX_EVENT_BYTES",
+            help="Of an event's data or an input.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 256 * 1024,
+    max_context_bytes: Annotated[
+        int,
+        typer.Option(
+            "--max-context-bytes",
+            metavar="BYTES",
+            min=1,
+            envvar="DURACHART_MAX_CONTEXT_BYTES",
+            help="Of a context.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 1024 * 1024,
+    max_definition_bytes: Annotated[
+        int,
+        typer.Option(
+            "--max-definition-bytes",
+            metavar="BYTES",
+            min=1,
+            envvar="DURACHART_MAX_DEFINITION_BYTES",
+            help="Of a definition.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 10 * 1024 * 1024,
+    max_microsteps: Annotated[
+        int,
+        typer.Option(
+            "--max-microsteps",
+            metavar="N",
+            min=1,
+            envvar="DURACHART_MAX_MICROSTEPS",
+            help="Of one event.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 1_000,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(
+            "--log-level",
+            envvar="DURACHART_LOG_LEVEL",
+            help="Least important messages.",
+            rich_help_panel=_LOG,
+        ),
+    ] = "info",
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(
+            "--log-format", envvar="DURACHART_LOG_FORMAT", help="One message a line.", rich_help_panel=_LOG
+        ),
+    ] = "text",
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--otlp-endpoint",
+            metavar="URL",
+            envvar="DURACHART_OTLP_ENDPOINT",
+            help="Send traces there over OTLP/gRPC.",
+            rich_help_panel=_LOG,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run the server until Ctrl-C or SIGTERM, then finish what was begun and exit with 0.
+
+    A second Ctrl-C ends at once. Keys of language models are taken from the environment only, where other
+    users of the machine cannot read them.
+    """
+    from durachart.app import settings as parse
+    from durachart.app.cli.exits import ExitCode, Failure
+
+    try:
+        chosen = parse.Settings(
+            listen=parse.address(listen, "--listen"),
+            http=None if http == parse.OFF else parse.address(http, "--http"),
+            data_dir=data_dir,
+            database=parse.database(db),
+            machines=parse.machines_directory(machines),
+            cors_origins=parse.origins(cors_origin or []),
+            otlp_endpoint=parse.endpoint(otlp_endpoint, "--otlp-endpoint"),
+            providers=_providers(llm_model, llm_token_delay_ms, openai_base_url, anthropic_base_url),
+            limits=parse.Limits(max_event_bytes, max_context_bytes, max_definition_bytes, max_microsteps),
+            drain_ms=drain_ms,
+            log_level=log_level,
+            log_format=log_format,
+        )
+    except parse.SettingInvalid as error:
+        raise Failure(ExitCode.USAGE, str(error)) from error
+    _run(chosen)
+
+
+def _providers(
+    model: str, delay_ms: float, openai_url: str | None, anthropic_url: str | None
+) -> ProviderSettings:
+    import os
+
+    from durachart.app.settings import endpoint
+    from durachart.workers.providers.settings import ProviderSettings
+
+    return ProviderSettings(
+        default_model=model,
+        local_token_delay_ms=delay_ms,
+        openai_base_url=endpoint(openai_url, "--openai-base-url"),
+        openai_api_key=os.environ.get("DURACHART_OPENAI_API_KEY") or None,
+        anthropic_base_url=endpoint(anthropic_url, "--anthropic-base-url"),
+        anthropic_api_key=os.environ.get("DURACHART_ANTHROPIC_API_KEY") or None,
+    )
+
+
+def _run(settings: Settings) -> None:
+    """Serve until a signal; failures to start become a sentence and an exit code."""
+    import uvloop
+
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.app.foreground import serve_until_signalled
+    from durachart.app.logs import set_up_logs
+    from durachart.app.machines import MachineNotPublished
+    from durachart.app.server import CannotStart
+
+    set_up_logs(settings.log_level, settings.log_format)
+    try:
+        uvloop.run(serve_until_signalled(settings))
+    except MachineNotPublished as error:
+        raise Failure(ExitCode.INVALID, str(error), reason="DEFINITION_INVALID") from error
+    except CannotStart as error:
+        raise Failure(ExitCode.UNEXPECTED, str(error)) from error

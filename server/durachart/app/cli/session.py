@@ -1,0 +1,51 @@
+"""One command against one server: open a client, act, and turn what fails into an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from durachart.app.cli.exits import of_client_error
+from durachart.app.cli.options import Target
+from durachart_client import Client, ClientError, Listing, RetryPolicy
+
+Item = TypeVar("Item")
+
+# A person waits: somebody who forgot to start the server should hear of it in a moment, a restart should
+# pass unnoticed.
+_RETRY = RetryPolicy(initial_ms=100, maximum_ms=400, max_attempts=4)
+
+
+def run(target: Target, act: Callable[[Client], Awaitable[None]]) -> None:
+    """Run ``act`` with an open client.
+
+    Args:
+        target: Which server.
+        act: What to do.
+
+    Raises:
+        Failure: A call failed.
+        KeyboardInterrupt: Ctrl-C; the client is closed by then.
+    """
+    try:
+        asyncio.run(_with_client(target, act))
+    except ClientError as error:
+        raise of_client_error(error, target.server) from error
+
+
+async def _with_client(target: Target, act: Callable[[Client], Awaitable[None]]) -> None:
+    async with Client(
+        target.server, namespace=target.namespace, timeout=target.timeout, retry=_RETRY
+    ) as client:
+        await act(client)
+
+
+async def first(listing: Listing[Item], limit: int) -> list[Item]:
+    """At most ``limit`` items from the start of a listing."""
+    found: list[Item] = []
+    async for item in listing:
+        found.append(item)
+        if len(found) == limit:
+            break
+    return found

@@ -1,0 +1,113 @@
+"""``watch``: instances as they change, line by line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durachart.app.cli.options import JsonOption, MachineArgument, NamespaceOption, ServerOption, target
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from durachart_client import Client, InstanceState, ServerError, Transition, WatchEvent
+
+
+def watch(
+    context: typer.Context,
+    machine: MachineArgument,
+    instances: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help="Only these instances; none given: all of the machine.",
+            show_default=False,
+        ),
+    ] = None,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="End once every watched instance is done; needs ids.")
+    ] = False,
+    resume: Annotated[
+        str,
+        typer.Option(
+            "--resume",
+            metavar="TOKEN",
+            help="Go on after this token of --json, without snapshots.",
+            show_default=False,
+        ),
+    ] = "",
+    as_json: JsonOption = False,
+    server: ServerOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Show instances, then every change to them as it is committed; Ctrl-C ends.
+
+    A lost connection is replaced and nothing is missed.
+    """
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.app.cli.session import run
+    from durachart.app.cli.terminal import ERR
+
+    if until_done and not instances:
+        raise Failure(ExitCode.USAGE, "--until-done needs the ids of the instances to wait for")
+
+    def interrupted(failure: ServerError, wait: timedelta) -> None:
+        if ERR.is_terminal:
+            ERR.line(ERR.style(f"connection lost ({failure.message}); connecting again", "yellow"))
+
+    async def act(client: Client) -> None:
+        watched = client.watch(
+            machine,
+            *(instances or ()),
+            resume_token=resume,
+            end_on_final=until_done,
+            on_interrupt=interrupted,
+        )
+        async with watched:
+            async for event in watched:
+                _show_json(event) if as_json else _show(event)
+
+    run(target(context, server, namespace), act)
+
+
+def _show_json(event: WatchEvent) -> None:
+    from durachart.app.cli.jsonlines import emit, plain
+
+    emit({"kind": type(event).__name__.lower(), **plain(event)})
+
+
+def _show(event: WatchEvent) -> None:
+    from durachart.app.cli.rendering import instant, value_text
+    from durachart.app.cli.terminal import ERR, OUT
+    from durachart_client import Snapshot, Transition
+
+    match event:
+        case Snapshot(state=state):
+            value = OUT.style(value_text(state.value), "bold")
+            _columns(instant(state.updated_at), state, "", value)
+        case Transition():
+            _transition(event)
+        case _:
+            if ERR.is_terminal:
+                ERR.line(ERR.style("up to date; watching for changes, Ctrl-C ends", "dim"))
+
+
+def _transition(event: Transition) -> None:
+    from durachart.app.cli.rendering import instant, value_text
+    from durachart.app.cli.terminal import OUT
+
+    entry, state = event.entry, event.state
+    before, after = value_text(entry.from_value), value_text(state.value)
+    arrow = " → " if before else ""
+    change = before + arrow + OUT.style(after, "bold") if before != after else OUT.style(after, "dim")
+    effects = [f"{'emits' if one.emitted else 'asks for'} {one.type}" for one in entry.effects]
+    what = entry.event_type or "(created)"
+    _columns(instant(entry.created_at), state, what, change, *effects)
+
+
+def _columns(moment: str, state: InstanceState, *rest: str) -> None:
+    from durachart.app.cli.terminal import OUT
+
+    cells = [OUT.style(moment, "dim"), str(state.instance), f"v{state.version}", *rest]
+    OUT.line("  ".join(cell for cell in cells if cell) if OUT.is_terminal else "\t".join(cells))

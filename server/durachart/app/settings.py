@@ -1,0 +1,157 @@
+"""What an operator can set. Options of ``durachart serve``, or ``DURACHART_*`` in the environment.
+
+Values are checked here, once, each with one sentence that names the option; what is built from them need
+not check again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from durachart.fronts.address import GRPC_DEFAULT, HTTP_DEFAULT, Address, parse_address
+from durachart.workers.providers.settings import ProviderSettings
+
+DATABASE_FILE = "durachart.db"
+OFF = "off"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+
+
+class SettingInvalid(Exception):
+    """A setting cannot be used; the text names the option, says why, and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what is taken. Sizes are of JSON text in UTF-8.
+
+    Attributes:
+        event_bytes: An event's data, or a creation's input.
+        context_bytes: A context.
+        definition_bytes: A definition document.
+        microsteps: Of one macrostep.
+    """
+
+    event_bytes: int = 256 * 1024
+    context_bytes: int = 1024 * 1024
+    definition_bytes: int = 10 * 1024 * 1024
+    microsteps: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One server.
+
+    Attributes:
+        listen: Where gRPC listens; port 0 lets the system choose.
+        http: Where gRPC-Web and Connect listen; None: they are off.
+        data_dir: Holds the database; made when missing.
+        database: The SQLite file; None: ``durachart.db`` in ``data_dir``.
+        machines: Directory whose machines are published at the start; None: none are.
+        cors_origins: Web pages that may call; ``*`` is every page.
+        otlp_endpoint: Where traces go, as an OTLP/gRPC URL; None: nothing is traced.
+        providers: Language models.
+        limits: Bounds of what is taken.
+        drain_ms: How long calls under way get when the server is asked to end.
+        log_level: Least important messages that are logged.
+        log_format: ``text`` for people, ``json`` for collectors; one message a line either way.
+    """
+
+    listen: Address = GRPC_DEFAULT
+    http: Address | None = HTTP_DEFAULT
+    data_dir: Path = Path("data")
+    database: Path | None = None
+    machines: Path | None = None
+    cors_origins: tuple[str, ...] = ()
+    otlp_endpoint: str | None = None
+    providers: ProviderSettings = field(default_factory=ProviderSettings)
+    limits: Limits = field(default_factory=Limits)
+    drain_ms: int = 10_000
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+
+    @property
+    def database_path(self) -> Path:
+        """The file that holds everything."""
+        return self.database if self.database is not None else self.data_dir / DATABASE_FILE
+
+
+def address(text: str, option: str) -> Address:
+    """Where a front listens.
+
+    Raises:
+        SettingInvalid: ``text`` is not an address.
+    """
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise SettingInvalid(f"{option}: {error}") from error
+
+
+def database(url: str, option: str = "--db") -> Path | None:
+    """The database file a URL names; None for ``""``, which leaves it to the data directory.
+
+    Raises:
+        SettingInvalid: It is not the URL of a SQLite file.
+    """
+    if not url:
+        return None
+    example = "write sqlite:///FILE, or sqlite:////FILE for an absolute path"
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite":
+        raise SettingInvalid(
+            f"{option}: {parts.scheme or url!r} is not a database this release can use; {example}"
+        )
+    if parts.netloc or len(parts.path) < 2 or parts.query:
+        raise SettingInvalid(f"{option}: {url!r} names no file; {example}")
+    path = parts.path[1:]
+    if path == ":memory:":
+        raise SettingInvalid(f"{option}: a database in memory would lose what was acknowledged; {example}")
+    return Path(path)
+
+
+def machines_directory(path: Path | None, option: str = "--machines") -> Path | None:
+    """The directory to publish from: the one asked for, else ``machines`` if there is one here.
+
+    Raises:
+        SettingInvalid: What was asked for is not a directory.
+    """
+    if path is None:
+        default = Path("machines")
+        return default if default.is_dir() else None
+    if not path.is_dir():
+        raise SettingInvalid(f"{option}: {path} is not a directory; name one that holds MACHINE/machine.yaml")
+    return path
+
+
+def origins(words: list[str], option: str = "--cors-origin") -> tuple[str, ...]:
+    """Origins as browsers write them, ``https://app.example:8443``, or ``*``.
+
+    Raises:
+        SettingInvalid: One is neither.
+    """
+    for word in words:
+        parts = urlsplit(word)
+        if word != "*" and (
+            parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/")
+        ):
+            raise SettingInvalid(f"{option}: {word!r} is not an origin; write https://app.example or *")
+    return tuple(words)
+
+
+def endpoint(url: str | None, option: str) -> str | None:
+    """An ``http`` or ``https`` URL; None for none.
+
+    Raises:
+        SettingInvalid: It is not one.
+    """
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise SettingInvalid(f"{option}: {url!r} is not a URL; write http://HOST:PORT")
+    return url
