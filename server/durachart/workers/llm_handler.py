@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
+from durachart.runtime.generation_source import GENERATE
 from durachart.runtime.generation_text import GenerationTooLarge
 from durachart.runtime.tokens import AttemptWriter, TokenRelay
 from durachart.workers.errors import EffectFailure
@@ -28,7 +29,7 @@ RESULT_TOO_LARGE = "RESULT_TOO_LARGE"
 class GenerateHandler:
     """Runs ``llm.generate``."""
 
-    name = "llm.generate"
+    name = GENERATE
     timeout_reason = TIMEOUT
 
     def __init__(
