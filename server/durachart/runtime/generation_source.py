@@ -1,8 +1,8 @@
 """Generations as the outbox knows them: effects of the handler ``llm.generate``.
 
 The output of such an effect is ``{"text", "finish_reason", "model", "usage"}``, where ``usage`` is null or
-``{"input_tokens", "output_tokens"}``. Whoever serves the handler keeps to this form; what is missing counts as
-unknown.
+``{"input_tokens", "output_tokens"}``. Whoever serves the handler keeps to this form; what is missing counts
+as unknown.
 """
 
 from __future__ import annotations
