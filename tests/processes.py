@@ -22,7 +22,7 @@ _READY = "Durachart is ready"
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every process: ours without Durachart's settings or OpenTelemetry's, and ``extra``."""
+    """The environment of every process: ours without Durachart's or OpenTelemetry's settings, and ``extra``."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DURACHART_", "OTEL_"))}
     return {**kept, "PYTHONWARNINGS": "default", **(extra or {})}
 
@@ -121,9 +121,9 @@ class Server:
 
     def kill(self) -> None:
         """End it without warning (SIGKILL); nothing happens when it has ended."""
-        self.signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens when it has ended."""
         if self.process.returncode is None:
             self.process.send_signal(number)
@@ -138,7 +138,7 @@ class Server:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and wait for its exit code."""
-        self.signal(number)
+        self.send_signal(number)
         return await self.wait()
 
     def _hear(self, line: str) -> None:

@@ -1,0 +1,139 @@
+"""A generation as the command line follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import Any
+
+from durachart.app.cli.exits import ExitCode, Failure
+from durachart.app.cli.jsonlines import emit, plain
+from durachart.app.cli.terminal import ERR
+from durachart_client import Accepted, Client, GenerationEnd, InstanceExists, Text, TokenEvent
+
+_HANDLER = "llm.generate"
+
+
+class Generation:
+    """One generation from SUBMIT to its end.
+
+    Args:
+        client: An open client.
+        machine: A machine that takes SUBMIT, SELECT_MODEL and SET_EVALS as ``canvas`` does.
+        instance: The instance; made if it is missing.
+        as_json: Whether to write JSON lines instead of the text.
+    """
+
+    def __init__(self, client: Client, machine: str, instance: str, *, as_json: bool) -> None:
+        self._client = client
+        self._machine = machine
+        self._instance = instance
+        self._as_json = as_json
+        self._at_line_start = True
+        self._stopped_here = False
+
+    async def run(self, prompt: str, model: str | None, evals: list[str] | None) -> None:
+        """Submit, show the text as it comes, and stop the generation when Ctrl-C is pressed.
+
+        Args:
+            prompt: What to ask.
+            model: The model to select; None leaves it as it is.
+            evals: What the answer has to pass; None leaves them as they are.
+
+        Raises:
+            Failure: The generation was stopped or failed.
+            ClientError: A call failed.
+        """
+        accepted = await self._submit(prompt, model, evals)
+        effect_id = self._effect_of(accepted)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._interrupt, stop)
+        stopping = asyncio.create_task(self._stop_when(stop, effect_id))
+        try:
+            async with self._client.watch_tokens(self._machine, self._instance, effect_id) as stream:
+                async for event in stream:
+                    self._show(event)
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
+
+    async def _submit(self, prompt: str, model: str | None, evals: list[str] | None) -> Accepted:
+        """Make the canvas if it is missing, tell it model and evals, and submit."""
+        machine_input: dict[str, Any] = {}
+        if model is not None:
+            machine_input["model"] = model
+        if evals:
+            machine_input["evals"] = evals
+        try:
+            await self._client.create(self._machine, self._instance, machine_input, view="basic")
+        except InstanceExists:
+            if model is not None:
+                await self._send("SELECT_MODEL", {"model": model})
+            if evals:
+                await self._send("SET_EVALS", {"evals": evals})
+        return await self._send("SUBMIT", {"prompt": prompt})
+
+    async def _send(self, event: str, data: dict[str, Any]) -> Accepted:
+        return await self._client.send(self._machine, self._instance, event, data, view="basic")
+
+    def _effect_of(self, accepted: Accepted) -> str:
+        for effect in accepted.state.running_effects:
+            if effect.handler == _HANDLER:
+                return effect.effect_id
+        raise Failure(
+            ExitCode.GENERATION,
+            f"machine {self._machine} took SUBMIT without asking for {_HANDLER}; name one that does",
+        )
+
+    def _interrupt(self, stop: asyncio.Event) -> None:
+        if stop.is_set():  # asked twice: the server may be gone
+            raise SystemExit(int(ExitCode.INTERRUPTED))
+        stop.set()
+
+    async def _stop_when(self, stop: asyncio.Event, effect_id: str) -> None:
+        await stop.wait()
+        stopped = await self._client.stop_generation(self._machine, self._instance, effect_id)
+        self._stopped_here = stopped.stopped
+
+    def _show(self, event: TokenEvent) -> None:
+        if self._as_json:
+            emit({"kind": type(event).__name__.lower(), "instance_id": self._instance, **plain(event)})
+        if isinstance(event, GenerationEnd):
+            self._end(event)
+        elif self._as_json:
+            pass
+        elif isinstance(event, Text):
+            sys.stdout.write(event.text)
+            sys.stdout.flush()
+            self._at_line_start = event.text.endswith("\n")
+        elif event.attempt > 1:
+            self._note(f"the model's answer was cut; attempt {event.attempt} begins again", "yellow")
+
+    def _end(self, end: GenerationEnd) -> None:
+        where = f"{self._machine}/{self._instance}"
+        if end.outcome == "completed":
+            usage = f", {end.usage.input_tokens} + {end.usage.output_tokens} tokens" if end.usage else ""
+            self._note(f"stored in {where} (model {end.model or 'unknown'}{usage})", "dim")
+            return
+        self._break_line()
+        if end.outcome == "stopped" and self._stopped_here:
+            raise Failure(ExitCode.INTERRUPTED, f"stopped; {where} keeps the answer it had")
+        why = {
+            "stopped": "somebody else stopped the generation",
+            "cancelled": "the canvas left the state that wanted the generation",
+        }.get(end.outcome, end.error_message or "the generation failed")
+        raise Failure(ExitCode.GENERATION, f"{why}; {where} keeps the answer it had", reason=end.error_reason)
+
+    def _note(self, text: str, style: str) -> None:
+        self._break_line()
+        if ERR.is_terminal and not self._as_json:
+            ERR.line(ERR.style(text, style))
+
+    def _break_line(self) -> None:
+        if not self._at_line_start:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            self._at_line_start = True
