@@ -44,7 +44,7 @@ def javascript_order(keys: Iterable[str]) -> list[str]:
 
 
 def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[StateSource]:
-    """Every state in document order, the root first; what cannot be read is reported and left out.
+    """Every state in document order, the root first; what is no object is reported and read as an empty one.
 
     Reading stops at the limits on nesting and on the number of states.
     """
@@ -109,15 +109,15 @@ def _children_of(state: Mapping[str, Any], path: str, report: Report) -> list[tu
     children = []
     for key in javascript_order(states):
         child = states[key]
-        if isinstance(child, Mapping):
-            children.append((key, child))
-        else:
+        if not isinstance(child, Mapping):
             report.error(
                 "state_not_object",
                 pointer_below(path, "states", key),
                 f"a state must be an object, not {kind_of(child)}",
                 "write `{}` for a state without anything in it",
             )
+            child = {}  # it is there all the same: what names it is not wrong for that
+        children.append((key, child))
     return children
 
 

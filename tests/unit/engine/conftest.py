@@ -15,7 +15,7 @@ Config = dict[str, Any]
 class Play:
     """One instance and what its last item did."""
 
-    def __init__(self, machine: Machine, input: Any = None) -> None:
+    def __init__(self, machine: Machine, input: Any) -> None:  # noqa: A002
         self.simulator = Simulator(machine, input)
 
     def __call__(self, item: str | Config | int) -> "Play":
@@ -47,7 +47,7 @@ class Play:
 def play() -> Callable[..., Play]:
     """Start a machine: ``play(config, guards={…}, actions={…}, …, input=…)``."""
 
-    def start(config: Config, input: Any = None, **implementations: Any) -> Play:
+    def start(config: Config, input: Any = None, **implementations: Any) -> Play:  # noqa: A002
         return Play(build_machine(config, implementations), input)
 
     return start

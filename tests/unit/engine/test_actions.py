@@ -7,11 +7,10 @@ from durachart.engine import EvaluationFailed, initial_macrostep, macrostep
 
 
 class Plugins:
-    guards = {}
-    delays = {"soon": lambda context, event, params, now_ms, budget: context["n"]}
-
     def __init__(self, **actions):
+        self.guards = {}
         self.actions = actions
+        self.delays = {"soon": lambda context, event, params, now_ms, budget: context["n"]}
 
 
 def after(action, params=None):

@@ -136,10 +136,14 @@ def test_an_inactive_snapshot_takes_no_events():
 def test_the_budget_of_a_macrostep_reaches_every_callable():
     seen = []
 
+    def record(context, event, params, now_ms, budget):
+        seen.append((now_ms, budget))
+
     class Plugins:
-        guards = {"g": lambda context, event, params, now_ms, budget: seen.append((now_ms, budget)) or True}
-        actions = {"act": lambda context, event, params, now_ms, budget: seen.append((now_ms, budget))}
-        delays = {}
+        def __init__(self):
+            self.guards = {"g": lambda *seen_by_guard: record(*seen_by_guard) is None}
+            self.actions = {"act": record}
+            self.delays = {}
 
     config = {"initial": "a", "states": {"a": {"on": {"E": {"guard": "g", "actions": "act"}}}}}
     machine = build_machine(config, plugins=Plugins())
