@@ -1,4 +1,3 @@
-# ruff: noqa: N818 -- a refusal is an answer, and these are the words of the contract
 """What a call can fail with.
 
 Every error has one stable ``reason`` for programs, a sentence for people, and its data as attributes::
@@ -23,6 +22,7 @@ Every error has one stable ``reason`` for programs, a sentence for people, and i
     ├── RequestIdReused
     ├── LeaseLost
     ├── ImplementationMissing
+    ├── InstanceCorrupt
     ├── WatchCompacted
     ├── Overloaded
     ├── DeadlineExceeded
@@ -321,6 +321,20 @@ class ImplementationMissing(DurachartError):
         super().__init__(f"version {version} of machine {machine_id!r} cannot be run here: {message}")
         self.machine_id = machine_id
         self.version = version
+
+
+class InstanceCorrupt(DurachartError):
+    """What is stored of the instance is not a state of its machine; other instances are not affected.
+
+    Attributes:
+        key: Which instance.
+    """
+
+    reason = "INSTANCE_CORRUPT"
+
+    def __init__(self, key: InstanceKey, message: str) -> None:
+        super().__init__(f"what is stored of instance {key} cannot be read: {message}")
+        self.key = key
 
 
 class WatchCompacted(DurachartError):

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from typing import Final
 
+from durachart.definitions.definition import PublishedPlugins
 from durachart.definitions.findings import Finding
+from durachart.engine.errors import SnapshotInvalid
+from durachart.runtime.answers import Answers
+from durachart.runtime.arguments import (
+    require_event_type,
+    require_key,
+    require_labels,
+    require_request_id,
+)
+from durachart.runtime.cache import InstanceCache
+from durachart.runtime.clock import Clock, SystemClock, instant
 from durachart.runtime.commands import (
+    SYSTEM_ACTOR,
     Caller,
     CreateInstance,
     FinishEffect,
@@ -16,12 +30,23 @@ from durachart.runtime.commands import (
     SendEvent,
     StopEffect,
 )
+from durachart.runtime.doorbell import Doorbell
+from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
+from durachart.runtime.history import History
+from durachart.runtime.instance import Instance, restored
+from durachart.runtime.log import RecentLog, Transition
+from durachart.runtime.opaque import PageTokens
+from durachart.runtime.outbox import EffectListener, Outbox
+from durachart.runtime.paging import page_limit
+from durachart.runtime.present import bare_state, instance_state, journal_entry
+from durachart.runtime.queue import CommandQueue
+from durachart.runtime.registry import Registry
+from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import (
     Accepted,
     Created,
     DueTimer,
     EffectRecord,
-    EffectState,
     InstanceState,
     InstanceStatus,
     JournalEntry,
@@ -34,55 +59,169 @@ from durachart.runtime.views import (
     WatchFrame,
     WatchSpec,
 )
+from durachart.runtime.watch import Watches
+from durachart.store.errors import StoreFailed
+from durachart.store.interface import Store, StoredInstance, Writes
 from durachart.store.keys import InstanceKey
 
-EffectListener = Callable[[InstanceKey, str, EffectState], None]
+GENERATE: Final = "llm.generate"
+_LAST_SEQ: Final = sys.maxsize
 
 
 class Runtime:
-    """Everything that can be asked of the service, transport-neutral. Every error is a `DurachartError`."""
+    """Everything that can be asked of the service, transport-neutral.
 
-    def running(self) -> AbstractAsyncContextManager[Runtime]:
-        """Open the store and start; on leaving refuse new work, finish what was taken on, and close."""
-        raise NotImplementedError
+    Every error is a ``DurachartError``, or ``DefinitionInvalid`` for a definition. Any method may raise
+    ``StoreUnavailable``; commands may also raise ``Overloaded``, ``DeadlineExceeded`` and ``ShuttingDown``,
+    after which nothing was done.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: RuntimeSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        plugins: PublishedPlugins | None = None,
+        handlers: frozenset[str] | None = None,
+    ) -> None:
+        """Serve what is in ``store``; nothing happens before `running` is entered.
+
+        Args:
+            store: Not opened yet.
+            settings: None: as they are by default.
+            clock: None: the machine's own.
+            plugins: Trusted implementations that definitions may name; None: there are none.
+            handlers: Effect handlers this server runs; publishing a definition that names another warns.
+                None: no warnings.
+        """
+        self._store = store
+        self._settings = settings or RuntimeSettings()
+        self._clock = clock or SystemClock()
+        bounds = self._settings
+        self._cache = InstanceCache(bounds.cached_instances, bounds.cached_bytes)
+        self._log = RecentLog(bounds.log_entries, bounds.log_bytes)
+        self._registry = Registry(store, self._clock, bounds, plugins=plugins, handlers=handlers)
+        self._history = History(store, self._registry)
+        self._answers = Answers(store, self._history)
+        self._queue = CommandQueue(store, self._registry, self._cache, self._clock, bounds, self._committed)
+        self._outbox = Outbox(store, self._registry, self._cache, self._queue, self._clock, bounds)
+        self._watches = Watches(store, self._registry, self._history, self._log, self._clock, bounds)
+        self._timers_bell = Doorbell()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Runtime]:
+        """Open the store and start; on leaving refuse new work, finish what was taken on, and close.
+
+        Raises:
+            StoreNotOpened: With a sentence for whoever runs the server.
+        """
+        await self._store.open()
+        try:
+            self._log.begin(await self._store.newest_revision())
+            self._queue.start()
+            try:
+                yield self
+            finally:
+                self.drain()
+                await self._queue.stop()
+        finally:
+            self._registry.close()
+            await self._store.close()
 
     def drain(self) -> None:
-        """Refuse new commands (``ShuttingDown``) and close every watch with a token. What waits is
-        executed.
-        """
-        raise NotImplementedError
+        """Refuse new commands and close every watch with a token. What waits is carried out."""
+        self._queue.refuse_new()
+        self._watches.drain()
+
+    @property
+    def queue_depth(self) -> int:
+        """Commands that wait for their turn."""
+        return self._queue.depth
+
+    def _committed(self, transitions: list[Transition], newest: int, writes: Writes) -> None:
+        self._log.append(transitions, newest)
+        if writes.effects or writes.ends:
+            self._outbox.committed(writes)
+        if writes.timers:
+            self._timers_bell.ring()
 
     # --- machines -----------------------------------------------------------------------------------------
 
     async def publish(self, definition_json: str, caller: Caller) -> Published:
-        """Check a definition and store it. Raises DefinitionInvalid with all findings."""
-        raise NotImplementedError
+        """Check a definition and store it as the next version of its machine, unless it is one already.
+
+        Raises:
+            DefinitionInvalid: With all findings.
+            InvalidArgument: The document is over the limit.
+        """
+        return await self._registry.publish(definition_json)
 
     async def validate(self, definition_json: str) -> list[Finding]:
-        """Check a definition as `publish` would."""
-        raise NotImplementedError
+        """What `publish` would find, in document order. Raises InvalidArgument: it is over the limit."""
+        return await self._registry.validate(definition_json)
 
     async def get_machine(self, machine_id: str, version: int = 0) -> MachineRecord:
-        """One version; 0 is the latest. Raises MachineNotFound."""
-        raise NotImplementedError
+        """One version with its document; 0 is the latest. Raises MachineNotFound."""
+        return await self._registry.get_machine(machine_id, version)
 
     async def list_machines(self, *, page_size: int = 0, page_token: str = "") -> Page[MachineRecord]:
-        """The latest version of each, sorted by machine id."""
-        raise NotImplementedError
+        """The latest version of each, by machine id. Raises PageTokenInvalid."""
+        return await self._registry.list_machines(page_size, page_token)
 
     # --- instances ----------------------------------------------------------------------------------------
 
     async def create_instance(self, command: CreateInstance, caller: Caller) -> Created:
-        """Start an instance."""
-        raise NotImplementedError
+        """Start an instance; answers after it is on disk.
+
+        Raises:
+            InvalidArgument: Not journaled.
+            MachineNotFound: Not journaled.
+            InstanceExists: Unless ``request_id`` says that this call made it.
+            PayloadInvalid: The input does not fit.
+            EvaluationFailed: The machine cannot be started with it.
+            RequestIdReused: The request id was used for another request.
+        """
+        require_key(command.key)
+        require_request_id(command.request_id)
+        require_labels(command.labels)
+        await self._registry.load_latest(command.key.machine_id)
+        return await self._answers.created(await self._queue.submit(command, caller), command.view)
 
     async def send_event(self, command: SendEvent, caller: Caller) -> Accepted:
-        """Run one macrostep; answers after it is on disk."""
-        raise NotImplementedError
+        """Run one macrostep; answers after it is on disk.
+
+        Raises:
+            InvalidArgument: Not journaled.
+            InstanceNotFound: Not journaled.
+            MachineNotFound: The instance was to be made; not journaled.
+            PayloadInvalid: The data, or the input of an instance to be made, does not fit.
+            VersionConflict: The instance is at another version than expected.
+            EventNotAllowed: The state does not handle the event.
+            GuardRejected: The guards were false.
+            EvaluationFailed: An expression failed on the event.
+            InstanceFinished: The instance takes no more events.
+            RequestIdReused: The request id was used for another request.
+        """
+        require_key(command.key)
+        require_event_type(command.event_type)
+        require_request_id(command.request_id)
+        if command.create_if_missing:
+            await self._registry.load_latest(command.key.machine_id)
+        return await self._answers.accepted(await self._queue.submit(command, caller), command.view)
 
     async def get_state(self, key: InstanceKey, view: View = View.FULL) -> InstanceState:
-        """The last committed state."""
-        raise NotImplementedError
+        """The last committed state. Raises InstanceNotFound."""
+        require_key(key)
+        now_ms = self._clock.now_ms()
+        if self._store.exclusive and (seat := self._cache.get(key)) is not None and seat.instance is not None:
+            return instance_state(seat.instance, view, max(now_ms, seat.instance.updated_at_ms))
+        with _store_errors():
+            stored = await self._store.get_instance(key)
+        if stored is None:
+            raise InstanceNotFound(key)
+        instance = await self._instance(stored)
+        return instance_state(instance, view, max(now_ms, instance.updated_at_ms))
 
     async def list_instances(
         self,
@@ -94,90 +233,178 @@ class Runtime:
         page_token: str = "",
         view: View = View.BASIC,
     ) -> Page[InstanceState]:
-        """Instances by machine id, then instance id."""
-        raise NotImplementedError
+        """Instances by machine id, then instance id. Raises PageTokenInvalid."""
+        limit = page_limit(page_size)
+        tokens = PageTokens("instances", namespace, machine_id, status or "")
+        after: tuple[str, str] = ("", "")
+        if page_token:
+            after_machine, after_instance = tokens.read(page_token, str, str)
+            after = (after_machine, after_instance)
+        with _store_errors():
+            page = await self._store.list_instances(namespace, machine_id, status or "", after, limit + 1)
+        shown = page.instances[:limit]
+        now_ms = self._clock.now_ms()
+        states = [await self._shown(stored, view, now_ms) for stored in shown]
+        token = ""
+        if len(page.instances) > limit:
+            last = shown[-1].row
+            token = tokens.make(last.machine_id, last.instance_id)
+        return Page(tuple(states), token)
+
+    async def _shown(self, stored: StoredInstance, view: View, now_ms: int) -> InstanceState:
+        """An instance in a list; one that cannot be run here is shown as far as its row goes."""
+        try:
+            instance = await self._instance(stored)
+        except DurachartError as error:
+            if isinstance(error, StoreUnavailable):
+                raise
+            return bare_state(stored, view)
+        return instance_state(instance, view, max(now_ms, instance.updated_at_ms))
+
+    async def _instance(self, stored: StoredInstance) -> Instance:
+        definition = await self._registry.load(stored.row.machine_id, stored.row.machine_version)
+        try:
+            return restored(stored, definition)
+        except SnapshotInvalid as error:
+            raise InstanceCorrupt(stored.row.key, str(error)) from error
 
     async def list_journal(
         self, key: InstanceKey, *, page_size: int = 0, page_token: str = "", newest_first: bool = False
     ) -> Page[JournalEntry]:
-        """One instance's journal by seq. Raises InstanceNotFound when nothing was ever attempted on it."""
-        raise NotImplementedError
+        """One instance's journal by seq, or backwards.
 
-    def watch(self, spec: WatchSpec, caller: Caller) -> AsyncIterator[list[WatchFrame]]:
-        """What the watched instances are and what they become; lists of at least one frame. An async
-        generator.
+        Raises:
+            InstanceNotFound: Nothing was ever attempted on it.
+            PageTokenInvalid: The token is not of this list.
         """
-        raise NotImplementedError
+        require_key(key)
+        limit = page_limit(page_size)
+        tokens = PageTokens("journal", *key, "newest" if newest_first else "oldest")
+        from_seq = _LAST_SEQ if newest_first else 1
+        if page_token:
+            (from_seq,) = tokens.read(page_token, int)
+        with _store_errors():
+            entries = await self._store.list_journal(
+                key, from_seq=from_seq, limit=limit + 1, newest_first=newest_first
+            )
+        if not entries and not page_token:
+            raise InstanceNotFound(key)
+        token = tokens.make(entries[limit].row.seq) if len(entries) > limit else ""
+        return Page(tuple(journal_entry(entry) for entry in entries[:limit]), token)
 
-    # --- effects (workers) --------------------------------------------------------------------------------
+    async def watch(self, spec: WatchSpec, caller: Caller) -> AsyncGenerator[list[WatchFrame], None]:
+        """What the watched instances are and what they become; lists of at least one frame.
+
+        Raises:
+            InvalidArgument: The spec cannot be watched.
+            ResumeTokenInvalid: The token was not given out by this store.
+            WatchCompacted: What lies after the token has been removed.
+            ShuttingDown: The server is draining.
+        """
+        for key in spec.instances:
+            require_key(key)
+        async with aclosing(self._watches.watch(spec)) as batches:
+            async for frames in batches:
+                yield frames
+
+    # --- effects ------------------------------------------------------------------------------------------
 
     async def lease_effects(
         self, handlers: Sequence[str], *, limit: int, holder: str, lease: timedelta
     ) -> list[LeasedEffect]:
-        """Begin an attempt at up to ``limit`` effects that wait, or whose lease ran out, the most urgent
-        first.
+        """Begin an attempt at up to ``limit`` effects that wait, or whose lease ran out.
+
+        Those that wait longest come first. One whose last allowed attempt was lost with its worker is ended
+        as failed instead.
         """
-        raise NotImplementedError
+        return await self._outbox.lease(handlers, limit, holder, lease)
 
     async def extend_lease(
         self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta
     ) -> bool:
         """Prolong a lease from now; False: it is lost (ended, cancelled or taken over): stop."""
-        raise NotImplementedError
+        return await self._outbox.extend(key, effect_id, lease_token, lease)
 
     async def finish_effect(self, command: FinishEffect, caller: Caller) -> None:
-        """End an effect; the machine hears of it in the same transaction. Raises LeaseLost."""
-        raise NotImplementedError
+        """End an effect; the machine hears of it in the same transaction. Repeating it does nothing.
+
+        Raises:
+            LeaseLost: It was cancelled, or is another worker's by now.
+            InvalidArgument: The output is no JSON, or over the limit of a context.
+        """
+        await self._outbox.finish(command, caller)
 
     async def retry_effect(self, command: RetryEffect) -> None:
         """Give a failed attempt back for another one. Raises LeaseLost."""
-        raise NotImplementedError
+        await self._outbox.retry(command)
 
     async def stop_effect(self, command: StopEffect, caller: Caller) -> Stopped:
-        """End an effect on purpose. Idempotent."""
-        raise NotImplementedError
+        """End an effect on purpose; nothing happens when none runs.
+
+        Raises:
+            InvalidArgument: Not journaled.
+            InstanceNotFound: Not journaled.
+            RequestIdReused: The request id was used for another request.
+        """
+        require_key(command.key)
+        require_request_id(command.request_id)
+        return await self._answers.stopped(await self._queue.submit(command, caller), command.view)
 
     async def stop_generation(self, command: StopEffect, caller: Caller) -> Stopped:
         """`stop_effect` for effects of the handler ``llm.generate``."""
-        raise NotImplementedError
+        return await self.stop_effect(command._replace(handler=GENERATE), caller)
 
     async def get_effect(self, key: InstanceKey, effect_id: str) -> EffectRecord | None:
         """One effect; None when there is no such effect."""
-        raise NotImplementedError
+        return await self._outbox.get(key, effect_id)
 
     async def latest_effect(self, key: InstanceKey, handler: str = "") -> EffectRecord | None:
-        """The running effect asked for last, or else the one that ended last; None when there is none."""
-        raise NotImplementedError
+        """The running effect asked for last, or else the latest; None when there is none."""
+        return await self._outbox.latest(key, handler)
 
     async def wait_effects(self, max_wait_s: float | None = None) -> bool:
         """Wait until effects may be leased; False: ``max_wait_s`` passed first."""
-        raise NotImplementedError
+        return await self._outbox.wait(max_wait_s)
 
-    async def next_effect_at(self) -> datetime | None:
-        """When the next effect can be leased: scheduled, or its lease runs out. None: nothing waits."""
-        raise NotImplementedError
+    async def next_effect_at(self, handlers: Sequence[str]) -> datetime | None:
+        """When the next effect of these handlers can be leased; None: none waits."""
+        return await self._outbox.next_at(handlers)
 
     def on_effect_end(self, listener: EffectListener) -> Callable[[], None]:
         """Call ``listener(key, effect_id, state)`` on the loop after an effect's end is on disk.
 
-        Returns a function that ends the subscription.
+        Returns:
+            A function that ends the subscription.
         """
-        raise NotImplementedError
+        return self._outbox.on_end(listener)
 
-    # --- timers (workers) ---------------------------------------------------------------------------------
+    # --- timers -------------------------------------------------------------------------------------------
 
     async def due_timers(self, limit: int) -> list[DueTimer]:
         """Timers that are due now, in due order."""
-        raise NotImplementedError
+        with _store_errors():
+            rows = await self._store.due_timers(self._clock.now_ms(), limit)
+        return [DueTimer(row.key, row.uid, row.timer_key, row.sequence, row.due_at_ms) for row in rows]
 
     async def next_due_at(self) -> datetime | None:
         """When the next timer comes due; None: none is pending."""
-        raise NotImplementedError
+        with _store_errors():
+            due_ms = await self._store.next_due()
+        return None if due_ms is None else instant(due_ms)
 
     async def wait_timers(self, max_wait_s: float | None = None) -> bool:
         """Wait until the earliest due instant may have changed; False: ``max_wait_s`` passed first."""
-        raise NotImplementedError
+        return await self._timers_bell.wait_ring(max_wait_s)
 
     async def fire_timer(self, command: FireTimer) -> bool:
         """Deliver a timer's event; False: that arming is not pending any more, or not due yet."""
-        raise NotImplementedError
+        reply = await self._queue.submit(command, Caller(SYSTEM_ACTOR))
+        return reply.verdict.done
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except StoreFailed as error:
+        raise StoreUnavailable(str(error)) from error

@@ -22,6 +22,11 @@ def entry_hash(row: JournalRow) -> bytes:
     return sha256(row.prev_hash + orjson.dumps(row[_FIRST_HASHED:_PREV_HASH])).digest()
 
 
+def sealed(row: JournalRow) -> JournalRow:
+    """``row`` with its hash."""
+    return JournalRow._make((*row[:-1], entry_hash(row)))
+
+
 def first_broken(rows: Iterable[JournalRow]) -> JournalRow | None:
     """The first row that does not continue the chain, of consecutive rows of one instance; None: all do."""
     before: JournalRow | None = None

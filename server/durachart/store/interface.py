@@ -115,6 +115,7 @@ class Writes:
         updates: Instances that move on, each once.
         effects: New effects.
         ends: Effects that end; one that began in the same batch does not appear here.
+        late_ends: What came of effects that had been cancelled; kept once, under the lease they had.
         timers_gone: Pending timers that fired or were cancelled, as they were.
         timers: New pending timers.
         requests: Request ids now used.
@@ -125,6 +126,7 @@ class Writes:
     updates: list[InstanceUpdate] = field(default_factory=list)
     effects: list[EffectRow] = field(default_factory=list)
     ends: list[EffectEnd] = field(default_factory=list)
+    late_ends: list[EffectEnd] = field(default_factory=list)
     timers_gone: list[TimerRow] = field(default_factory=list)
     timers: list[TimerRow] = field(default_factory=list)
     requests: list[RequestRow] = field(default_factory=list)

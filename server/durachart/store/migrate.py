@@ -32,6 +32,7 @@ def upgrade(connection: Connection, name: str) -> None:
     if current is not None and current not in known:
         raise StoreTooNew(
             f"the database {name} has schema {current}, which this release does not know "
-            f"(it knows up to {scripts.get_current_head()}); a newer release wrote it: run that one or a later one"
+            f"(it knows up to {scripts.get_current_head()}); a newer release wrote it: "
+            "run that one or a later one"
         )
     command.upgrade(config, "head")

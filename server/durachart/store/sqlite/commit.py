@@ -96,6 +96,9 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
         else:
             ended = connection.execute(sql.END_EFFECT_LEASED.sql, sql.arrange_end_leased(end))
         _require(ended.rowcount, (end,))
+    for end in writes.late_ends:
+        kept = connection.execute(sql.KEEP_LATE_END.sql, sql.arrange_late_end(end))
+        _require(kept.rowcount, (end,))
     if writes.effects:
         many(sql.INSERT_EFFECT.sql, writes.effects)
     if writes.timers_gone:
@@ -113,5 +116,8 @@ def _touched(writes: Writes) -> frozenset[InstanceKey]:
     return frozenset(
         [row.key for row in writes.journal]
         + [row.key for row in writes.requests]
-        + [InstanceKey(end.namespace, end.machine_id, end.instance_id) for end in writes.ends]
+        + [
+            InstanceKey(end.namespace, end.machine_id, end.instance_id)
+            for end in (*writes.ends, *writes.late_ends)
+        ]
     )

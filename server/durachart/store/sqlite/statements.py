@@ -88,6 +88,13 @@ _end = update(effects).values(_set("state", "finalized_at_ms", "output", "error"
 # A worker's end of an effect holds only under its own lease; a cancellation under any.
 END_EFFECT_LEASED = compiled(_end.where(*_is(effects, *_KEY, "effect_id", "lease_token"), _unfinished))
 END_EFFECT = compiled(_end.where(*_is(effects, *_KEY, "effect_id"), _unfinished))
+# What came of an effect after it had been cancelled is kept once: then its lease is worth nothing any more.
+KEEP_LATE_END = compiled(
+    update(effects)
+    .where(*_is(effects, *_KEY, "effect_id", "lease_token"), effects.c.state == literal_column("'cancelled'"))
+    .values(**_set("output", "error"), lease_token=literal_column("''"))
+)
+arrange_late_end = KEEP_LATE_END.arranger(EffectEnd._fields)
 arrange_end_leased = END_EFFECT_LEASED.arranger(EffectEnd._fields)
 arrange_end = END_EFFECT.arranger(EffectEnd._fields)
 

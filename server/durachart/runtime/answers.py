@@ -1,0 +1,91 @@
+"""Replies as callers get them, whether their transaction has just been committed or was long ago."""
+
+from __future__ import annotations
+
+import orjson
+
+from durachart.runtime.batch import Reply
+from durachart.runtime.errors import DurachartError, Refusal, StoreUnavailable
+from durachart.runtime.history import History
+from durachart.runtime.instance import Instance
+from durachart.runtime.log import Transition
+from durachart.runtime.present import instance_state, running_effects_of
+from durachart.runtime.refusals import refusal_of
+from durachart.runtime.stepping import Recorded
+from durachart.runtime.views import Accepted, Created, InstanceState, Stopped, View
+from durachart.store.errors import StoreFailed
+from durachart.store.interface import Store
+from durachart.store.rows import RequestRow
+
+
+class Answers:
+    """Turns replies into answers. A recorded answer is the original one but for ``replayed``."""
+
+    def __init__(self, store: Store, history: History) -> None:
+        """Read recorded answers from ``store``."""
+        self._store = store
+        self._history = history
+
+    async def created(self, reply: Reply, view: View) -> Created:
+        """The answer to a creation. Raises the refusal if it was refused."""
+        if reply.request is not None:
+            return Created((await self._recorded(reply.request)).state(view), replayed=True)
+        recorded = _require_accepted(reply)
+        return Created(_state(recorded, view), reply.repeated)
+
+    async def accepted(self, reply: Reply, view: View) -> Accepted:
+        """The answer to an event. Raises the refusal if it was refused."""
+        if reply.request is not None:
+            transition = await self._recorded(reply.request)
+            changed = transition.entry.row.changed
+            return Accepted(transition.state(view), changed, True, transition.shown)
+        recorded = _require_accepted(reply)
+        return Accepted(_state(recorded, view), recorded.row.changed, reply.repeated, recorded.effects)
+
+    async def stopped(self, reply: Reply, view: View) -> Stopped:
+        """The answer to a stop."""
+        if reply.request is not None:
+            done, effect_id, running = orjson.loads(reply.request.answer or "[]")
+            instance = (await self._recorded(reply.request)).instance
+            effects = running_effects_of(running)
+            state = instance_state(instance, view, instance.updated_at_ms, effects)
+            return Stopped(state, done, effect_id)
+        verdict = reply.verdict
+        if verdict.error is not None:
+            raise verdict.error
+        current = verdict.seat.instance
+        assert current is not None
+        state = instance_state(current, view, current.updated_at_ms)
+        return Stopped(state, verdict.done, verdict.effect_id)
+
+    async def _recorded(self, request: RequestRow) -> Transition:
+        """The transition a request made. Raises the refusal if it was refused."""
+        try:
+            entries = await self._store.list_journal(request.key, from_seq=request.seq, limit=1)
+            if not entries or entries[0].row.seq != request.seq:
+                raise DurachartError(
+                    f"the answer to request {request.request_id!r} of {request.key} is not kept any more"
+                )
+            if entries[0].row.outcome == "refused":
+                refusal = refusal_of(entries[0].row)
+                refusal.replayed = True
+                raise refusal
+            return (await self._history.transitions(entries))[0]
+        except StoreFailed as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _require_accepted(reply: Reply) -> Recorded:
+    error = reply.verdict.error
+    if error is None:
+        return reply.verdict.recorded[-1]
+    if reply.repeated and isinstance(error, Refusal) and reply.verdict.recorded:
+        error = refusal_of(reply.verdict.recorded[-1].row)
+        error.replayed = True
+    raise error
+
+
+def _state(recorded: Recorded, view: View) -> InstanceState:
+    instance: Instance | None = recorded.after
+    assert instance is not None
+    return instance_state(instance, view, recorded.row.at_ms)

@@ -1,0 +1,285 @@
+"""Commands that are judged one after the other and committed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import orjson
+
+from durachart.runtime.commands import (
+    Caller,
+    Command,
+    CreateInstance,
+    FinishEffect,
+    FireTimer,
+    SendEvent,
+    StopEffect,
+)
+from durachart.runtime.errors import RequestIdReused
+from durachart.runtime.instance import Instance, Pinned, Seat
+from durachart.runtime.judge import Judge, Moment
+from durachart.runtime.log import Transition
+from durachart.runtime.present import running_effects_json
+from durachart.runtime.stepping import Recorded, Verdict
+from durachart.store.interface import (
+    EffectKey,
+    InstanceUpdate,
+    Loaded,
+    RequestKey,
+    Writes,
+)
+from durachart.store.keys import InstanceKey, shard
+from durachart.store.rows import EffectEnd, RequestRow, TimerRow
+
+
+class Reply(NamedTuple):
+    """What becomes of a command once its transaction is on disk.
+
+    Attributes:
+        verdict: What was decided.
+        request: The answer is the one recorded here, and ``verdict`` says nothing; None: the answer is the
+            verdict.
+        repeated: Whether another command of the same transaction had the same request id, and this is its
+            answer.
+    """
+
+    verdict: Verdict
+    request: RequestRow | None = None
+    repeated: bool = False
+
+
+class Ticket:
+    """A command that waits for its turn."""
+
+    __slots__ = (
+        "body_hash",
+        "caller",
+        "command",
+        "judged_ns",
+        "key",
+        "queued_ns",
+        "reply",
+        "request_id",
+        "size_bytes",
+        "waiter",
+    )
+
+    def __init__(self, command: Command, caller: Caller, waiter: asyncio.Future[Reply]) -> None:
+        """Queue ``command``; ``waiter`` gets the reply, or the error of a command that was not judged."""
+        self.command = command
+        self.caller = caller
+        self.waiter = waiter
+        self.key: InstanceKey = command.key
+        self.request_id = _request_id(command)
+        self.body_hash = b""
+        self.reply: Reply | None = None
+        self.size_bytes = _size_bytes(command)
+        self.queued_ns = 0
+        self.judged_ns = (0, 0)
+
+
+def _request_id(command: Command) -> str:
+    if isinstance(command, FireTimer | FinishEffect):
+        return ""
+    return command.request_id
+
+
+def _size_bytes(command: Command) -> int:
+    """About what the caller's data takes while the command waits."""
+    if isinstance(command, SendEvent):
+        return 512 + len(command.data_json) + len(command.input_json)
+    if isinstance(command, CreateInstance):
+        return 512 + len(command.input_json)
+    return 512 + len(command.output_json) if isinstance(command, FinishEffect) else 512
+
+
+def body_hash(command: Command) -> bytes:
+    """SHA-256 over everything that makes it this command and no other; the view does not."""
+    fields = command._asdict()
+    fields.pop("view", None)
+    fields["key"] = list(command.key)
+    if isinstance(command, CreateInstance):
+        fields["labels"] = dict(command.labels)
+    text = orjson.dumps([type(command).__name__, fields], option=orjson.OPT_SORT_KEYS)
+    return sha256(text).digest()
+
+
+class Batch:
+    """One transaction in the making."""
+
+    def __init__(self, judge: Judge, wall_ms: int, loaded: Loaded) -> None:
+        """Judge commands at ``wall_ms``, knowing of requests and effects what was ``loaded``."""
+        self._judge = judge
+        self._wall_ms = wall_ms
+        self._requests = loaded.requests
+        self._effects = loaded.effects
+        self._bases: dict[InstanceKey, Instance | None] = {}
+        self._seats: dict[InstanceKey, Seat] = {}
+        self._answered: dict[RequestKey, Ticket] = {}
+        self._begun: dict[str, int] = {}
+        self._recorded: list[Recorded] = []
+        self._writes = Writes()
+
+    def seat(self, key: InstanceKey) -> Seat | None:
+        """The instance as this batch leaves it so far; None: `sit` it first."""
+        return self._seats.get(key)
+
+    def sit(self, key: InstanceKey, seat: Seat) -> None:
+        """Begin with the instance as it was committed."""
+        self._bases[key] = seat.instance
+        self._seats[key] = seat
+
+    def decide(self, ticket: Ticket, pinned: Pinned | None) -> None:
+        """Judge a command on its instance as the commands before it have left it.
+
+        Args:
+            ticket: The command; its instance has been seated. Gets its reply, to be given after the commit.
+            pinned: What a new instance would be; only needed by a command that may create one.
+        """
+        key = ticket.key
+        if ticket.request_id:
+            ticket.body_hash = ticket.body_hash or body_hash(ticket.command)
+            known = self._known(ticket)
+            if known is not None:
+                ticket.reply = known
+                return
+        seat = self._seats[key]
+        verdict = self._verdict(seat, ticket, pinned)
+        ticket.reply = Reply(verdict)
+        if verdict.recorded or verdict.ends:
+            self._take(key, verdict)
+        if ticket.request_id:
+            self._record_request(ticket, verdict)
+
+    def _known(self, ticket: Ticket) -> Reply | None:
+        """The reply to a request id that was used before; None: it was not."""
+        which = (ticket.key, ticket.request_id)
+        first = self._answered.get(which)
+        if first is not None and first.reply is not None:
+            if first.body_hash == ticket.body_hash:
+                return first.reply._replace(repeated=True)
+        elif (row := self._requests.get(which)) is not None:
+            if row.body_hash == ticket.body_hash:
+                return Reply(Verdict(self._seats[ticket.key]), request=row)
+        else:
+            return None
+        reused = RequestIdReused(ticket.key, ticket.request_id)
+        return Reply(Verdict(self._seats[ticket.key], error=reused))
+
+    def _verdict(self, seat: Seat, ticket: Ticket, pinned: Pinned | None) -> Verdict:
+        command = ticket.command
+        caller = ticket.caller
+        moment = Moment(self._wall_ms, caller.actor, caller.traceparent)
+        if isinstance(command, SendEvent):
+            return self._judge.event(seat, command, pinned, moment)
+        if isinstance(command, CreateInstance):
+            return self._judge.create(seat, command, pinned, moment)
+        if isinstance(command, FireTimer):
+            return self._judge.timer(seat, command, moment)
+        if isinstance(command, StopEffect):
+            return self._judge.stop(seat, command, moment)
+        effect: EffectKey = (command.key, command.effect_id)
+        return self._judge.finish(seat, command, self._effects.get(effect), moment)
+
+    def _take(self, key: InstanceKey, verdict: Verdict) -> None:
+        writes = self._writes
+        self._seats[key] = verdict.seat
+        self._recorded.extend(verdict.recorded)
+        writes.journal.extend([recorded.row for recorded in verdict.recorded])
+        for effect in verdict.outbox:
+            self._begun[effect.effect_id] = len(writes.effects)
+            writes.effects.append(effect)
+        for end in verdict.ends:
+            self._end(end)
+        if verdict.late is not None:
+            writes.late_ends.append(verdict.late)
+
+    def _end(self, end: EffectEnd) -> None:
+        begun = self._begun.get(end.effect_id)
+        if begun is None:
+            self._writes.ends.append(end)
+            return
+        # It began in this very batch: its row is written as it ended.
+        self._writes.effects[begun] = self._writes.effects[begun]._replace(
+            state=end.state, finalized_at_ms=end.finalized_at_ms, output=end.output, error=end.error
+        )
+
+    def _record_request(self, ticket: Ticket, verdict: Verdict) -> None:
+        """Remember the answer. What left no trace in the journal is asked anew when it is asked again."""
+        answer = None
+        if isinstance(ticket.command, StopEffect):
+            instance = verdict.seat.instance
+            if instance is None:
+                return
+            seq = instance.seq
+            answer = orjson.dumps(
+                [verdict.done, verdict.effect_id, running_effects_json(instance.effects)]
+            ).decode()
+        elif verdict.recorded:
+            seq = verdict.recorded[-1].row.seq
+        else:
+            return
+        self._answered[ticket.key, ticket.request_id] = ticket
+        self._writes.requests.append(
+            RequestRow(
+                shard(ticket.key),
+                *ticket.key,
+                ticket.request_id,
+                ticket.body_hash,
+                seq,
+                answer,
+                self._wall_ms,
+            )
+        )
+
+    def writes(self) -> Writes:
+        """What to commit, once every command is decided."""
+        writes = self._writes
+        for key, seat in self._seats.items():
+            base = self._bases[key]
+            instance = seat.instance
+            if instance is None or instance is base:
+                continue
+            if base is None:
+                writes.inserts.append(instance.row)
+            elif instance.version != base.version:
+                writes.updates.append(InstanceUpdate(instance.row, base.version))
+            before = base.snapshot.timers if base is not None else ()
+            if instance.snapshot.timers is not before:
+                self._timers(base, instance)
+        return writes
+
+    def _timers(self, base: Instance | None, instance: Instance) -> None:
+        pending = () if base is None else base.snapshot.timers
+        before = {(timer.key, timer.sequence): timer for timer in pending}
+        after = {(timer.key, timer.sequence): timer for timer in instance.snapshot.timers}
+        place = (shard(instance.key), *instance.key)
+        for which, timer in before.items():
+            if which not in after:
+                self._writes.timers_gone.append(
+                    TimerRow(*place, timer.key, instance.uid, timer.sequence, timer.due_at_ms)
+                )
+        for which, timer in after.items():
+            if which not in before:
+                self._writes.timers.append(
+                    TimerRow(*place, timer.key, instance.uid, timer.sequence, timer.due_at_ms)
+                )
+
+    def moved(self) -> dict[InstanceKey, Seat]:
+        """The seats this batch has looked at, as it leaves them."""
+        return self._seats
+
+    def transitions(self, revisions: Sequence[int]) -> list[Transition]:
+        """The accepted rows, for watchers.
+
+        Args:
+            revisions: Of all rows of the batch; 0 for one that was not written.
+        """
+        return [
+            Transition(revision, recorded.row, recorded.after, recorded.effects)
+            for revision, recorded in zip(revisions, self._recorded, strict=True)
+            if recorded.after is not None and revision
+        ]

@@ -1,0 +1,184 @@
+"""An instance in memory: what is stored of it, ready to be stepped and to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from durachart.definitions.definition import Definition
+from durachart.engine.codec import snapshot_from_json, snapshot_to_json
+from durachart.engine.errors import SnapshotInvalid
+from durachart.engine.snapshot import Snapshot
+from durachart.runtime.commands import NO_LABELS
+from durachart.store.interface import Head, StoredInstance
+from durachart.store.keys import InstanceKey, shard
+from durachart.store.rows import EffectRow, InstanceRow
+
+_OVERHEAD_BYTES = 4_096
+_BYTES_PER_CHARACTER = 4
+
+
+class Unstorable(Exception):
+    """A value of the machine has no JSON form that reads back as it was."""
+
+
+class Instance(NamedTuple):
+    """One instance at one version. A value: every step makes another.
+
+    Attributes:
+        key: Which instance.
+        uid: Which incarnation.
+        definition: What it is pinned to.
+        machine_version: The definition's number.
+        version: Accepted macrosteps since creation.
+        snapshot: The engine's state.
+        value_json: The state value as text.
+        context_json: The context as text.
+        internals_json: The snapshot but for its context as text.
+        labels: As given at creation.
+        labels_json: The same as text; empty when there are none.
+        created_at_ms: When version 0 was made.
+        updated_at_ms: When this version was made.
+        seq: Of the journal row that made this version.
+        snapshot_seq: Of the nearest row at or before it with a whole context.
+        effects: Those that have not ended, in the order in which they were asked for.
+    """
+
+    key: InstanceKey
+    uid: str
+    definition: Definition
+    machine_version: int
+    version: int
+    snapshot: Snapshot
+    value_json: str
+    context_json: str
+    internals_json: str
+    labels: Mapping[str, str]
+    labels_json: str
+    created_at_ms: int
+    updated_at_ms: int
+    seq: int
+    snapshot_seq: int
+    effects: tuple[EffectRow, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it holds in memory."""
+        text = len(self.context_json) + len(self.internals_json)
+        effects = sum(len(effect.params) for effect in self.effects)
+        return _OVERHEAD_BYTES + _BYTES_PER_CHARACTER * text + effects
+
+    @property
+    def row(self) -> InstanceRow:
+        """As it is stored."""
+        return InstanceRow(
+            shard(self.key),
+            *self.key,
+            self.uid,
+            self.machine_version,
+            self.version,
+            self.snapshot.status,
+            self.value_json,
+            self.context_json,
+            self.internals_json,
+            self.labels_json,
+            self.created_at_ms,
+            self.updated_at_ms,
+            self.seq,
+            self.snapshot_seq,
+        )
+
+
+class Pinned(NamedTuple):
+    """A definition and its version number, as a new instance is pinned to it."""
+
+    definition: Definition
+    version: int
+
+
+class Seat(NamedTuple):
+    """An instance, or the place where it would be, with the end of its journal.
+
+    Attributes:
+        instance: None when there is none.
+        head: A journal exists for refused creations as well.
+    """
+
+    instance: Instance | None
+    head: Head
+
+
+def restored(stored: StoredInstance, definition: Definition) -> Instance:
+    """The instance that was stored. Raises SnapshotInvalid when the row is no snapshot of the machine."""
+    row = stored.row
+    snapshot = read_snapshot(definition, row.context, row.internals)
+    labels: Mapping[str, str] = orjson.loads(row.labels) if row.labels else NO_LABELS
+    return Instance(
+        row.key,
+        row.uid,
+        definition,
+        row.machine_version,
+        row.version,
+        snapshot,
+        row.value,
+        row.context,
+        row.internals,
+        labels,
+        row.labels,
+        row.created_at_ms,
+        row.updated_at_ms,
+        row.seq,
+        row.snapshot_seq,
+        stored.effects,
+    )
+
+
+def read_snapshot(definition: Definition, context: str, internals: str) -> Snapshot:
+    """The snapshot that two texts hold. Raises SnapshotInvalid."""
+    try:
+        document = orjson.loads(internals)
+        document["context"] = orjson.loads(context)
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise SnapshotInvalid(f"broken JSON: {error}") from error
+    return snapshot_from_json(definition.machine, document)
+
+
+def write_internals(definition: Definition, snapshot: Snapshot) -> str:
+    """A snapshot but for its context. Raises Unstorable."""
+    document = snapshot_to_json(definition.machine, snapshot)
+    del document["context"]
+    return dumps(document)
+
+
+def dumps(value: Any) -> str:
+    """A value of the machine as JSON text.
+
+    Raises:
+        Unstorable: It holds a number that is not finite, an integer beyond 64 bits, a key that is no string,
+        or
+            something that is no JSON at all.
+    """
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise Unstorable(str(error)) from None
+    # Numbers that are not finite come out as null; where there is no null there is none of them.
+    if b"null" in text and _holds_infinity(value):
+        raise Unstorable("a number is not finite")
+    return text.decode()
+
+
+def _holds_infinity(value: Any) -> bool:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, float):
+            if item - item != 0.0:
+                return True
+        elif isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            pending.extend(item)
+    return False

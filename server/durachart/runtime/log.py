@@ -1,0 +1,146 @@
+"""The newest transitions in memory, in log order, so that watchers need not read them back from disk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from durachart.runtime.instance import Instance
+from durachart.runtime.present import instance_state, journal_entry
+from durachart.runtime.views import InstanceState, JournalEffect, JournalEntry, RunningEffect, View
+from durachart.store.interface import LogEntry, LogMatch
+from durachart.store.keys import InstanceKey
+from durachart.store.rows import JournalRow
+
+
+class Transition:
+    """One accepted row with the state it made; what watchers are shown of it is made once for all of them."""
+
+    __slots__ = ("_states", "entry", "instance", "key", "revision", "running", "shown")
+
+    def __init__(
+        self,
+        revision: int,
+        row: JournalRow,
+        instance: Instance,
+        effects: tuple[JournalEffect, ...],
+        running: tuple[RunningEffect, ...] | None = None,
+    ) -> None:
+        """Keep a row.
+
+        Args:
+            revision: Its place in the log.
+            row: The row.
+            instance: The instance it made.
+            effects: What it asked for.
+            running: What ran then, when the instance does not say.
+        """
+        self.revision = revision
+        self.key: InstanceKey = row.key
+        self.instance = instance
+        self.entry: LogEntry = LogEntry(revision, row)
+        self.shown = effects
+        self.running = running
+        self._states: dict[View, InstanceState] = {}
+
+    @property
+    def finishes(self) -> bool:
+        """Whether the instance is done after it."""
+        return self.instance.snapshot.status != "active"
+
+    def state(self, view: View) -> InstanceState:
+        """The state after it, its allowed events as of its own instant."""
+        made = self._states.get(view)
+        if made is None:
+            made = instance_state(self.instance, view, self.entry.row.at_ms, self.running)
+            self._states[view] = made
+        return made
+
+    def journal_entry(self, view: View) -> JournalEntry:
+        """Its journal entry; without the event's data in BASIC."""
+        made = journal_entry(self.entry, self.shown)
+        return made if view is View.FULL else made._replace(data_json="")
+
+
+class Stretch(NamedTuple):
+    """A stretch of the log.
+
+    Attributes:
+        transitions: Those wanted, by revision.
+        through: All of those wanted up to this revision are there.
+    """
+
+    transitions: list[Transition]
+    through: int
+
+
+class RecentLog:
+    """A bounded stretch of the newest transitions, and a call to those who wait for more."""
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        """Keep at most ``max_entries``, whose contexts are at most about ``max_bytes`` of text."""
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._transitions: deque[Transition] = deque()
+        self._floor = 0
+        self._newest = 0
+        self._listeners: list[Callable[[list[Transition], int], None]] = []
+
+    @property
+    def newest(self) -> int:
+        """The newest revision committed, of whatever kind of row."""
+        return self._newest
+
+    def begin(self, revision: int) -> None:
+        """Start empty after ``revision``."""
+        self._floor = self._newest = revision
+
+    def listen(self, listener: Callable[[list[Transition], int], None]) -> None:
+        """Call ``listener(transitions, newest)`` after each commit."""
+        self._listeners.append(listener)
+
+    def append(self, transitions: list[Transition], newest: int) -> None:
+        """Take in a commit: its transitions by revision, and the revision of its last row."""
+        self._newest = newest
+        for transition in transitions:
+            self._transitions.append(transition)
+            self._bytes += len(transition.instance.context_json)
+        while len(self._transitions) > self._max_entries or self._bytes > self._max_bytes:
+            gone = self._transitions.popleft()
+            self._bytes -= len(gone.instance.context_json)
+            self._floor = gone.revision
+        for listener in self._listeners:
+            listener(transitions, newest)
+
+    def covers(self, after: int) -> bool:
+        """Whether every transition with a revision over ``after`` is still here."""
+        return after >= self._floor
+
+    def read(self, after: int, limit: int, match: LogMatch) -> Stretch:
+        """Transitions with a revision over ``after`` that match, at most ``limit``. Only if `covers` them."""
+        found: list[Transition] = []
+        for transition in _after(self._transitions, after):
+            if matches(match, transition.key):
+                found.append(transition)
+                if len(found) == limit:
+                    return Stretch(found, transition.revision)
+        return Stretch(found, self._newest)
+
+
+def matches(match: LogMatch, key: InstanceKey) -> bool:
+    """Whether a row of this instance is wanted."""
+    if match.keys is not None:
+        return key in match.keys
+    return match.machine is None or match.machine == (key.namespace, key.machine_id)
+
+
+def _after(transitions: deque[Transition], after: int) -> Iterable[Transition]:
+    """Those with a revision over ``after``; whoever asks has usually missed little."""
+    newer: list[Transition] = []
+    for transition in reversed(transitions):
+        if transition.revision <= after:
+            break
+        newer.append(transition)
+    return reversed(newer)

@@ -1,0 +1,379 @@
+"""The command queue: whatever waits is judged together and committed in one transaction.
+
+While a transaction is on its way to the disk, commands gather for the next one: the busier it gets, the more
+each fsync carries. A command is either executed and answered after the commit, or refused before it is judged
+(overload, deadline, shutdown); one that was judged is carried through whatever becomes of its caller.
+
+Failures and what they do:
+
+- A command that makes the judge fail unexpectedly fails alone; it is logged with an id.
+- A failed commit fails the whole batch (``StoreUnavailable``) and forgets its instances, which are loaded
+  again when the disk is back. Nothing is answered that is not on disk.
+- A commit that finds something not current (a request id used before, an expired lease, with several nodes a
+  version) writes nothing of those instances; their commands are loaded and judged again.
+- An instance whose definition is not at hand waits beside the queue while it is loaded; others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from durachart.definitions.definition import Definition
+from durachart.engine.errors import SnapshotInvalid
+from durachart.runtime.batch import Batch, Reply, Ticket
+from durachart.runtime.cache import InstanceCache
+from durachart.runtime.clock import Clock
+from durachart.runtime.commands import Caller, Command, CreateInstance, FinishEffect, SendEvent
+from durachart.runtime.errors import (
+    DeadlineExceeded,
+    DurachartError,
+    InstanceCorrupt,
+    Overloaded,
+    ShuttingDown,
+    StoreUnavailable,
+)
+from durachart.runtime.instance import Instance, Seat, restored
+from durachart.runtime.judge import Judge
+from durachart.runtime.log import Transition
+from durachart.runtime.registry import DefinitionId, Registry
+from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.tracing import Tracing
+from durachart.store.errors import StoreFailed
+from durachart.store.interface import (
+    NO_JOURNAL,
+    EffectKey,
+    Loaded,
+    RequestKey,
+    Store,
+    StoredInstance,
+    Wanted,
+    Writes,
+)
+from durachart.store.keys import InstanceKey
+
+_log = logging.getLogger(__name__)
+
+_ROUNDS: Final = 16
+"""How often a batch is judged again because something was not current, before its callers are told to come
+back."""
+_NOTHING_LOADED: Final = Loaded({}, {}, {}, {})
+
+CommitListener = Callable[[list[Transition], int, Writes], None]
+"""Called after a commit with its transitions, the revision of its last row (0: it has no row) and what was
+written."""
+
+
+class CommandQueue:
+    """See the module."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        cache: InstanceCache,
+        clock: Clock,
+        settings: RuntimeSettings,
+        on_commit: CommitListener,
+    ) -> None:
+        """Judge and commit commands; call ``on_commit`` before their callers are answered."""
+        self._store = store
+        self._registry = registry
+        self._cache = cache
+        self._clock = clock
+        self._settings = settings
+        self._on_commit = on_commit
+        self._judge = Judge(settings, clock.new_uid)
+        self._tracing = Tracing() if settings.trace else None
+        self._waiting: deque[Ticket] = deque()
+        self._waiting_bytes = 0
+        self._parked: dict[DefinitionId, list[Ticket]] = {}
+        self._loads: set[asyncio.Task[None]] = set()
+        self._idle: asyncio.Future[None] | None = None
+        self._closing = False
+        self._worker: asyncio.Task[None] | None = None
+        # Commands per second lately, from which callers are told when to come back.
+        self._rate = 1_000.0
+
+    @property
+    def depth(self) -> int:
+        """Commands that wait for their turn."""
+        return len(self._waiting) + sum(map(len, self._parked.values()))
+
+    def start(self) -> None:
+        """Begin to take commands."""
+        self._worker = asyncio.create_task(self._work(), name="durachart-commands")
+
+    def refuse_new(self) -> None:
+        """Take no more commands; what waits is carried out."""
+        self._closing = True
+        self._wake()
+
+    async def stop(self) -> None:
+        """Carry out what waits, then end."""
+        self.refuse_new()
+        if self._worker is not None:
+            await self._worker
+            self._worker = None
+
+    async def submit(self, command: Command, caller: Caller) -> Reply:
+        """Have a command judged and committed.
+
+        Returns:
+            The reply, after the commit. A refusal is in its verdict.
+
+        Raises:
+            ShuttingDown: Not executed.
+            Overloaded: Not executed.
+            DeadlineExceeded: Not executed.
+            StoreUnavailable: Not known whether it was executed.
+            InstanceCorrupt: Not executed.
+            MachineNotFound: Not executed; the machine to make an instance of was never published.
+            ImplementationMissing: Not executed.
+        """
+        if self._closing:
+            raise ShuttingDown
+        loop = asyncio.get_running_loop()
+        ticket = Ticket(command, caller, loop.create_future())
+        settings = self._settings
+        if (
+            len(self._waiting) >= settings.max_waiting
+            or self._waiting_bytes + ticket.size_bytes > settings.max_waiting_bytes
+        ):
+            raise Overloaded(self._retry_after())
+        if self._tracing is not None:
+            ticket.queued_ns = self._tracing.now_ns()
+        self._waiting.append(ticket)
+        self._waiting_bytes += ticket.size_bytes
+        self._wake()
+        return await ticket.waiter
+
+    def _retry_after(self) -> timedelta:
+        seconds = len(self._waiting) / max(self._rate, 1.0)
+        return timedelta(seconds=round(min(max(seconds, 0.05), 5.0), 2))
+
+    def _wake(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    # --- the loop -------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._waiting:
+                if self._closing and not self._parked:
+                    return
+                self._idle = loop.create_future()
+                await self._idle
+                self._idle = None
+                continue
+            began = loop.time()
+            tickets = self._take_waiting(began)
+            try:
+                await self._carry_out(tickets)
+            except Exception as error:  # noqa: BLE001 - logged with an id; the queue must go on
+                self._fail(tickets, _unexpected(error))
+            took = max(loop.time() - began, 1e-6)
+            self._rate += 0.1 * (len(tickets) / took - self._rate)
+
+    def _take_waiting(self, now: float) -> list[Ticket]:
+        """The next batch: what waits, without those nobody waits for any more."""
+        tickets: list[Ticket] = []
+        while self._waiting and len(tickets) < self._settings.max_batch:
+            ticket = self._waiting.popleft()
+            self._waiting_bytes -= ticket.size_bytes
+            if ticket.waiter.done():  # its caller went away
+                continue
+            deadline = ticket.caller.deadline
+            if deadline is not None and deadline <= now:
+                ticket.waiter.set_exception(DeadlineExceeded())
+                continue
+            tickets.append(ticket)
+        return tickets
+
+    async def _carry_out(self, tickets: list[Ticket]) -> None:
+        anew = False
+        for _ in range(_ROUNDS):
+            if not tickets:
+                return
+            tickets = await self._round(tickets, anew=anew)
+            anew = True
+        self._fail(tickets, Overloaded(self._retry_after()))
+
+    async def _round(self, tickets: list[Ticket], *, anew: bool) -> list[Ticket]:
+        """Judge and commit; returns the commands to judge anew, because what was known is not current."""
+        try:
+            loaded = await self._load(tickets, anew=anew)
+        except StoreFailed as error:
+            self._fail(tickets, StoreUnavailable(str(error)))
+            return []
+        batch = Batch(self._judge, self._clock.now_ms(), loaded)
+        tickets = [ticket for ticket in tickets if self._decide(batch, ticket, loaded)]
+        writes = batch.writes()
+        began_ns = self._tracing.now_ns() if self._tracing is not None else 0
+        revisions: Sequence[int] = ()
+        stale: frozenset[InstanceKey] = frozenset()
+        if writes.journal or writes.requests:
+            try:
+                revisions, stale = await self._store.commit(writes)
+            except StoreFailed as error:
+                for key in batch.moved():
+                    self._cache.evict(key)
+                self._fail(tickets, StoreUnavailable(str(error)))
+                return []
+        if self._tracing is not None:
+            self._tracing.committed(tickets, began_ns, len(writes.journal))
+        for key, seat in batch.moved().items():
+            if key in stale:
+                self._cache.evict(key)
+            else:
+                self._cache.put(key, seat)
+        if revisions and (newest := max(revisions)):
+            self._on_commit(batch.transitions(revisions), newest, writes)
+        again = []
+        for ticket in tickets:
+            if ticket.key in stale:
+                again.append(ticket)
+            elif not ticket.waiter.done() and ticket.reply is not None:
+                ticket.waiter.set_result(ticket.reply)
+        return again
+
+    def _decide(self, batch: Batch, ticket: Ticket, loaded: Loaded) -> bool:
+        """Have one command judged; False: it was answered already, or set aside."""
+        try:
+            seat = batch.seat(ticket.key)
+            if seat is None:
+                seat = self._seat(ticket, loaded)
+                if seat is None:
+                    return False
+                batch.sit(ticket.key, seat)
+            pinned = None
+            if seat.instance is None and _may_create(ticket.command):
+                pinned = self._registry.latest(ticket.key.machine_id)
+                if pinned is None:
+                    self._park(ticket, (ticket.key.machine_id, 0))
+                    return False
+            if self._tracing is None:
+                batch.decide(ticket, pinned)
+            else:
+                began_ns = self._tracing.now_ns()
+                batch.decide(ticket, pinned)
+                ticket.judged_ns = (began_ns, self._tracing.now_ns())
+        except DurachartError as error:
+            self._fail((ticket,), error)
+            return False
+        except Exception as error:  # noqa: BLE001 - logged with an id; it must not take others with it
+            self._fail((ticket,), _unexpected(error))
+            return False
+        return True
+
+    def _fail(self, tickets: Iterable[Ticket], error: Exception) -> None:
+        for ticket in tickets:
+            if not ticket.waiter.done():
+                ticket.waiter.set_exception(error)
+
+    # --- what a batch needs to know -------------------------------------------------------------------------
+
+    async def _load(self, tickets: Sequence[Ticket], *, anew: bool) -> Loaded:
+        """Rows of instances that are not in memory, and what only the store knows.
+
+        Whether a request id was used is not asked in advance for instances in memory: nearly none was, and
+        the commit finds those that were.
+        """
+        keys: dict[InstanceKey, None] = {}
+        requests: dict[RequestKey, None] = {}
+        effects: dict[EffectKey, None] = {}
+        for ticket in tickets:
+            seat = self._cache.get(ticket.key)
+            if seat is None:
+                keys[ticket.key] = None
+            if ticket.request_id and (anew or seat is None):
+                requests[ticket.key, ticket.request_id] = None
+            command = ticket.command
+            if isinstance(command, FinishEffect) and (anew or not _holds_lease(seat, command)):
+                effects[ticket.key, command.effect_id] = None
+        if not (keys or requests or effects):
+            return _NOTHING_LOADED
+        return await self._store.load(Wanted(tuple(keys), tuple(requests), tuple(effects)))
+
+    def _seat(self, ticket: Ticket, loaded: Loaded) -> Seat | None:
+        """The instance as committed; None: its definition has to be loaded, and the command waits for it."""
+        cached = self._cache.get(ticket.key)
+        if cached is not None:
+            return cached
+        head = loaded.heads.get(ticket.key, NO_JOURNAL)
+        stored = loaded.instances.get(ticket.key)
+        if stored is None:
+            return Seat(None, head)
+        definition = self._registry.get(stored.row.machine_id, stored.row.machine_version)
+        if definition is None:
+            self._park(ticket, (stored.row.machine_id, stored.row.machine_version))
+            return None
+        return Seat(_restored(stored, definition), head)
+
+    def _park(self, ticket: Ticket, wanted: DefinitionId) -> None:
+        """Set a command aside until a definition is at hand. Those of one instance stay in order."""
+        parked = self._parked.get(wanted)
+        if parked is not None:
+            parked.append(ticket)
+            return
+        self._parked[wanted] = [ticket]
+        task = asyncio.create_task(self._fetch(wanted))
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
+
+    async def _fetch(self, wanted: DefinitionId) -> None:
+        machine_id, version = wanted
+        failure: Exception | None = None
+        try:
+            if version:
+                await self._registry.load(machine_id, version)
+            else:
+                await self._registry.load_latest(machine_id)
+        except DurachartError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - logged with an id; those who wait must hear of it
+            failure = _unexpected(error)
+        tickets = self._parked.pop(wanted)
+        if failure is not None:
+            self._fail(tickets, failure)
+        else:
+            self._waiting.extendleft(reversed(tickets))
+            self._waiting_bytes += sum(ticket.size_bytes for ticket in tickets)
+        self._wake()
+
+
+def _may_create(command: Command) -> bool:
+    if isinstance(command, SendEvent):
+        return command.create_if_missing
+    return isinstance(command, CreateInstance)
+
+
+def _holds_lease(seat: Seat | None, command: FinishEffect) -> bool:
+    if seat is None or seat.instance is None:
+        return False
+    return any(
+        effect.effect_id == command.effect_id and effect.lease_token == command.lease_token
+        for effect in seat.instance.effects
+    )
+
+
+def _restored(stored: StoredInstance, definition: Definition) -> Instance:
+    try:
+        return restored(stored, definition)
+    except SnapshotInvalid as error:
+        raise InstanceCorrupt(stored.row.key, str(error)) from error
+
+
+def _unexpected(error: Exception) -> DurachartError:
+    error_id = uuid.uuid4().hex
+    _log.error("command failed error_id=%s", error_id, exc_info=error)
+    return DurachartError(
+        f"the command failed unexpectedly; the server's log has the cause under id {error_id}"
+    )

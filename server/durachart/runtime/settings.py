@@ -1,0 +1,51 @@
+"""What an operator may set, with what is right for most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """Bounds of the runtime. Sizes are of JSON text in UTF-8.
+
+    Attributes:
+        max_event_bytes: An event's data, or a creation's input; larger ones are refused and journaled by
+            hash.
+        max_context_bytes: A context; an event that would make it larger is refused.
+        max_definition_bytes: A definition document.
+        max_microsteps: Of one macrostep.
+        max_waiting: Commands that may wait for their turn; more are refused (``Overloaded``).
+        max_waiting_bytes: What the data of waiting commands may amount to; more is refused.
+        max_batch: Commands of one transaction.
+        cached_instances: Instances kept in memory.
+        cached_bytes: What their contexts may amount to.
+        cached_definitions: Compiled definitions kept in memory.
+        snapshot_every: A whole context is journaled at least every so many versions.
+        whole_context_bytes: A context up to this size is journaled whole each time: it is cheaper than a
+            patch.
+        log_entries: Transitions kept in memory for watchers.
+        log_bytes: What their contexts may amount to.
+        watch_frames: Frames of one message of a watch.
+        progress_interval: How often an idle watch hears that it is alive, unless it asks otherwise.
+        trace: Whether spans are made; they cost nothing otherwise.
+    """
+
+    max_event_bytes: int = 256 * 1024
+    max_context_bytes: int = 1024 * 1024
+    max_definition_bytes: int = 10 * 1024 * 1024
+    max_microsteps: int = 1_000
+    max_waiting: int = 8_192
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    max_batch: int = 256
+    cached_instances: int = 50_000
+    cached_bytes: int = 128 * 1024 * 1024
+    cached_definitions: int = 256
+    snapshot_every: int = 100
+    whole_context_bytes: int = 512
+    log_entries: int = 8_192
+    log_bytes: int = 32 * 1024 * 1024
+    watch_frames: int = 64
+    progress_interval: timedelta = timedelta(seconds=15)
+    trace: bool = False
