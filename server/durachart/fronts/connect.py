@@ -9,14 +9,14 @@ Source: the Connect protocol reference, connectrpc.com/docs/protocol.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from durachart.fronts.http_body import Envelopes, RequestBody
+from durachart.fronts.http_body import Envelopes, RequestBody, only_message
 from durachart.fronts.wire import (
     Header,
     Reply,
@@ -59,6 +59,7 @@ class Connect:
     """
 
     name: Protocol = "connect"
+    text = False
 
     def __init__(self, *, json_messages: bool, streams: bool) -> None:
         self._json = json_messages
@@ -93,11 +94,11 @@ class Connect:
         """The method's bound; twice as much for JSON, which escapes a document inside a string."""
         return method.max_request_bytes * (2 if self._json else 1)
 
-    async def request(self, body: RequestBody, limit: int) -> bytes:
+    def message(self, body: bytes, limit: int) -> bytes:
         """The body itself; for a stream the one length-prefixed message there must be."""
-        return await (Envelopes(body, limit).only() if self._streams else body.read_all(limit))
+        return only_message(body, limit) if self._streams else body
 
-    def requests(self, body: RequestBody, limit: int) -> AsyncIterator[bytes]:
+    def messages(self, body: RequestBody, limit: int) -> AsyncIterator[bytes]:
         """Each length-prefixed message."""
         return Envelopes(body, limit).each()
 
@@ -124,7 +125,7 @@ class Connect:
         body = self._encoded(ctx, response)
         return Reply(200, self.head(ctx) + http_headers(ctx.trailers(), "trailer-"), body)
 
-    def refusal(self, error: RpcError, trailers: Iterable[Entry] = ()) -> Reply:
+    def refusal(self, error: RpcError, trailers: Sequence[Entry] = ()) -> Reply:
         """An HTTP error with a JSON body; for a stream, an end without messages."""
         if self._streams:
             return Reply(200, [(b"content-type", self.content_type.encode())], self.end(error, trailers))
@@ -139,7 +140,7 @@ class Connect:
         """One length-prefixed message."""
         return envelope(0, self._encoded(ctx, response))
 
-    def end(self, error: RpcError | None, trailers: Iterable[Entry]) -> bytes:
+    def end(self, error: RpcError | None, trailers: Sequence[Entry]) -> bytes:
         """The last message: the error, if any, and the handler's trailers."""
         said: dict[str, Any] = {}
         if error is not None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import quote
 
 from google.protobuf.message import Message
 
-from durachart.fronts.http_body import Envelopes, RequestBody
+from durachart.fronts.http_body import Envelopes, RequestBody, only_message
 from durachart.fronts.wire import Header, Reply, envelope, http_headers, serialised, text_value, unpadded
 from durachart.rpc.context import CallContext, Entry, Protocol
 from durachart.rpc.errors import invalid_header, malformed_message, unsupported_compression
@@ -41,8 +41,9 @@ class GrpcWeb:
     name: Protocol = "grpc_web"
 
     def __init__(self, *, text: bool) -> None:
-        self._text = text
+        self.text = text
         self.content_type = "application/grpc-web-text+proto" if text else "application/grpc-web+proto"
+        self._ok = self._encoded(envelope(_TRAILERS, b"grpc-status:0\r\n"))
 
     def takes(self, kind: Kind) -> bool:
         """Methods of every kind; a browser can stream responses only."""
@@ -69,13 +70,13 @@ class GrpcWeb:
         """The method's own bound: requests are not encoded further."""
         return method.max_request_bytes
 
-    async def request(self, body: RequestBody, limit: int) -> bytes:
+    def message(self, body: bytes, limit: int) -> bytes:
         """The one length-prefixed message there must be."""
-        return await self._envelopes(body, limit).only()
+        return only_message(_base64_decoder()(body) if self.text else body, limit)
 
-    def requests(self, body: RequestBody, limit: int) -> AsyncIterator[bytes]:
+    def messages(self, body: RequestBody, limit: int) -> AsyncIterator[bytes]:
         """Each length-prefixed message."""
-        return self._envelopes(body, limit).each()
+        return Envelopes(body, limit, _base64_decoder() if self.text else None).each()
 
     def parse(self, method: Method, data: bytes) -> Message:
         """The request in ``data``."""
@@ -86,7 +87,7 @@ class GrpcWeb:
         frame = self.frame(ctx, response)
         return Reply(200, self.head(ctx), frame + self.end(None, ctx.trailers()))
 
-    def refusal(self, error: RpcError, trailers: Iterable[Entry] = ()) -> Reply:
+    def refusal(self, error: RpcError, trailers: Sequence[Entry] = ()) -> Reply:
         """Trailers alone, behind HTTP status 200."""
         return Reply(200, [(b"content-type", self.content_type.encode())], self.end(error, trailers))
 
@@ -98,8 +99,10 @@ class GrpcWeb:
         """One length-prefixed message."""
         return self._encoded(envelope(0, serialised(response, ctx)))
 
-    def end(self, error: RpcError | None, trailers: Iterable[Entry]) -> bytes:
+    def end(self, error: RpcError | None, trailers: Sequence[Entry]) -> bytes:
         """The trailers: status, message and details, then the handler's own."""
+        if error is None and not trailers:
+            return self._ok
         lines = [f"grpc-status:{int(error.code) if error else 0}"]
         if error is not None:
             lines.append(f"grpc-message:{quote(error.message, safe=_SAFE)}")
@@ -107,11 +110,8 @@ class GrpcWeb:
         lines += [f"{key}:{text_value(value)}" for key, value in trailers]
         return self._encoded(envelope(_TRAILERS, "".join(f"{line}\r\n" for line in lines).encode("ascii")))
 
-    def _envelopes(self, body: RequestBody, limit: int) -> Envelopes:
-        return Envelopes(body, limit, _base64_decoder() if self._text else None)
-
     def _encoded(self, data: bytes) -> bytes:
-        return base64.b64encode(data) if self._text else data
+        return base64.b64encode(data) if self.text else data
 
 
 def _base64_decoder() -> Callable[[bytes], bytes]:

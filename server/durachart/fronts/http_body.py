@@ -8,12 +8,18 @@ and so holds the client up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Self
 
-from durachart.rpc.errors import malformed_message, message_too_large, unsupported_compression
+from durachart.rpc.errors import (
+    deadline_exceeded,
+    malformed_message,
+    message_too_large,
+    unsupported_compression,
+)
 
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -21,7 +27,7 @@ Send = Callable[[Event], Awaitable[None]]
 Envelope = tuple[int, bytes]
 
 _MAX_WAITING_BYTES = 256 * 1024
-_PREFIX_BYTES = 5
+PREFIX_BYTES = 5
 COMPRESSED = 0x01
 
 
@@ -30,7 +36,7 @@ class ClientGone(Exception):
 
 
 class RequestBody:
-    """The body of one request, chunk by chunk.
+    """The body of one request.
 
     As a context manager it watches the client while the block runs: when the client goes away, the task that
     entered is cancelled inside the block, and the block ends quietly.
@@ -38,6 +44,18 @@ class RequestBody:
     Args:
         receive: Of the ASGI call.
     """
+
+    __slots__ = (
+        "_arrived",
+        "_chunks",
+        "_complete",
+        "_gone",
+        "_receive",
+        "_room",
+        "_task",
+        "_waiting_bytes",
+        "_watcher",
+    )
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -47,53 +65,60 @@ class RequestBody:
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
 
-    async def chunk(self) -> bytes:
-        """The next bytes; empty at the end.
+    async def read_all(self, limit: int, until: float) -> bytes:
+        """The whole body, before it is watched.
+
+        Args:
+            limit: Most bytes.
+            until: When to give up waiting for it, on the event loop's clock in seconds.
 
         Raises:
+            RpcError: MESSAGE_TOO_LARGE, as soon as more than ``limit`` bytes have come; DEADLINE_EXCEEDED.
             ClientGone: The client disconnected before the end.
         """
+        task = asyncio.current_task()
+        assert task is not None
+        overdue = False
+
+        def give_up() -> None:
+            nonlocal overdue
+            overdue = True
+            task.cancel()
+
+        # What asyncio.timeout does, at a third of its cost, which every call pays.
+        timer = asyncio.get_running_loop().call_at(until, give_up)
+        try:
+            await self._take()
+            while not self._complete and self._waiting_bytes <= limit:
+                await self._take()
+        except asyncio.CancelledError:
+            if overdue and task.uncancel() == 0:
+                raise deadline_exceeded() from None
+            raise
+        finally:
+            timer.cancel()
+        if self._waiting_bytes > limit:
+            raise message_too_large(self._waiting_bytes, limit)
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    async def chunk(self) -> bytes:
+        """The next bytes of a body that is watched; empty at the end."""
         while not self._chunks:
             if self._complete:
                 return b""
-            if self._gone:
-                raise ClientGone
-            if self._watcher is None:
-                await self._take()
-            else:
-                self._arrived.clear()
-                await self._arrived.wait()
+            self._arrived.clear()
+            await self._arrived.wait()
         taken = self._chunks.popleft()
         self._waiting_bytes -= len(taken)
         self._room.set()
         return taken
 
-    async def read_all(self, limit: int) -> bytes:
-        """The whole body.
-
-        Raises:
-            RpcError: MESSAGE_TOO_LARGE, as soon as more than ``limit`` bytes have come.
-            ClientGone: The client disconnected before the end.
-        """
-        first = await self.chunk()
-        if len(first) <= limit and self._complete and not self._chunks:
-            return first
-        parts, size = [first], len(first)
-        while size <= limit and (part := await self.chunk()):
-            parts.append(part)
-            size += len(part)
-        if size > limit:
-            raise message_too_large(size, limit)
-        return b"".join(parts)
-
     async def _take(self) -> None:
         event = await self._receive()
         if event["type"] == "http.disconnect":
             self._gone = True
-            return
+            raise ClientGone
         if body := event.get("body", b""):
             self._chunks.append(body)
             self._waiting_bytes += len(body)
@@ -101,16 +126,21 @@ class RequestBody:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
+        if not self._complete:
+            self._arrived = asyncio.Event()
+            self._room = asyncio.Event()
         self._watcher = asyncio.create_task(self._watch())
         return self
 
     async def _watch(self) -> None:
-        while not self._gone:
-            while self._waiting_bytes > _MAX_WAITING_BYTES:
-                self._room.clear()
-                await self._room.wait()
+        with contextlib.suppress(ClientGone):
+            while not self._complete:
+                while self._waiting_bytes > _MAX_WAITING_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
+                await self._take()
+                self._arrived.set()
             await self._take()
-            self._arrived.set()
         assert self._task is not None
         self._task.cancel()
 
@@ -123,11 +153,42 @@ class RequestBody:
         return kind is asyncio.CancelledError and self._gone and self._task.uncancel() == 0
 
 
+def only_message(body: bytes, limit: int) -> bytes:
+    """The one length-prefixed message of a whole body.
+
+    Raises:
+        RpcError: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED or COMPRESSION_UNSUPPORTED.
+    """
+    if not body:
+        raise malformed_message("the body has no message")
+    length = _length(body, limit)
+    if len(body) < PREFIX_BYTES + length:
+        raise malformed_message(f"the body ends in the middle of a message of {length} bytes")
+    if len(body) > PREFIX_BYTES + length:
+        raise malformed_message("the body has more than one message where the method takes one")
+    return body[PREFIX_BYTES:]
+
+
+def _length(prefix: bytes | bytearray, limit: int) -> int:
+    """The length that a prefix announces."""
+    if len(prefix) < PREFIX_BYTES:
+        raise malformed_message("the body ends in the middle of a message's length")
+    flags = prefix[0]
+    if flags & COMPRESSED:
+        raise unsupported_compression("a compressed message")
+    if flags:
+        raise malformed_message(f"a message has the flags {flags:#04x}, only 0 is allowed")
+    length = int.from_bytes(prefix[1:PREFIX_BYTES], "big")
+    if length > limit:
+        raise message_too_large(length, limit)
+    return length
+
+
 class Envelopes:
-    """The length-prefixed messages of a body: one byte of flags, four of length, then the message.
+    """The length-prefixed messages of a body that streams: a byte of flags, four of length, the message.
 
     Args:
-        body: Where they come from.
+        body: Where they come from; watched.
         limit: Most bytes of one message; a longer one is refused when its length has come, before it is read.
         decode: Undoes a transfer encoding, such as base64, of the whole body; None when there is none.
     """
@@ -138,49 +199,14 @@ class Envelopes:
         self._decode = decode
         self._buffer = bytearray()
 
-    async def next(self) -> bytes | None:
-        """The next message; None at the end.
-
-        Raises:
-            RpcError: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED or COMPRESSION_UNSUPPORTED.
-            ClientGone: The client disconnected before the end.
-        """
-        if not await self._fill(_PREFIX_BYTES):
-            if self._buffer:
-                raise malformed_message("the body ends in the middle of a message's length")
-            return None
-        flags = self._buffer[0]
-        length = int.from_bytes(self._buffer[1:_PREFIX_BYTES], "big")
-        if flags & COMPRESSED:
-            raise unsupported_compression("a compressed message")
-        if flags:
-            raise malformed_message(f"a message has the flags {flags:#04x}, only 0 is allowed")
-        if length > self._limit:
-            raise message_too_large(length, self._limit)
-        if not await self._fill(_PREFIX_BYTES + length):
-            raise malformed_message(f"the body ends in the middle of a message of {length} bytes")
-        message = bytes(memoryview(self._buffer)[_PREFIX_BYTES : _PREFIX_BYTES + length])
-        del self._buffer[: _PREFIX_BYTES + length]
-        return message
-
-    async def only(self) -> bytes:
-        """The one message of the body.
-
-        Raises:
-            RpcError: As `next`; MESSAGE_MALFORMED when there is none, or more than one.
-            ClientGone: The client disconnected before the end.
-        """
-        message = await self.next()
-        if message is None:
-            raise malformed_message("the body has no message")
-        if self._buffer or await self.next() is not None:
-            raise malformed_message("the body has more than one message where the method takes one")
-        return message
-
     async def each(self) -> AsyncIterator[bytes]:
-        """Every message, in order. Raises as `next`."""
-        while (message := await self.next()) is not None:
-            yield message
+        """Every message, in order. Raises as `only_message`."""
+        while await self._fill(PREFIX_BYTES) or self._buffer:
+            length = _length(self._buffer, self._limit)
+            if not await self._fill(PREFIX_BYTES + length):
+                raise malformed_message(f"the body ends in the middle of a message of {length} bytes")
+            yield bytes(memoryview(self._buffer)[PREFIX_BYTES : PREFIX_BYTES + length])
+            del self._buffer[: PREFIX_BYTES + length]
 
     async def _fill(self, size: int) -> bool:
         """Read until ``size`` bytes are there; False when the body ends before."""

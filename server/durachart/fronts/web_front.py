@@ -20,11 +20,11 @@ from durachart import __version__
 from durachart.fronts.connect import Connect
 from durachart.fronts.cors import Cors
 from durachart.fronts.grpc_web import GrpcWeb
-from durachart.fronts.http_body import ClientGone, Receive, RequestBody, Send
+from durachart.fronts.http_body import PREFIX_BYTES, ClientGone, Receive, RequestBody, Send
 from durachart.fronts.page import front_page, health, plain_error
 from durachart.fronts.wire import Header, Reply, Wire
 from durachart.rpc.context import CallContext, Entry, Metadata
-from durachart.rpc.errors import deadline_exceeded, invalid_header, message_too_large, unknown_method
+from durachart.rpc.errors import invalid_header, message_too_large, unknown_method
 from durachart.rpc.service import Method, Service
 from durachart.rpc.status import RpcError
 
@@ -85,7 +85,8 @@ class WebApp:
     async def _post(self, scope: Mapping[str, Any], headers: Headers, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         method = self._methods.get(path)
-        wire = _WIRES.get(headers.get(b"content-type", b"").partition(b";")[0].strip().lower())
+        content_type = headers.get(b"content-type", b"")
+        wire = _WIRES.get(content_type) or _WIRES.get(content_type.partition(b";")[0].strip().lower())
         if wire is None or (method is not None and not wire.takes(method.kind)):
             await self._send(send, headers, _wrong_type(path, method))
             return
@@ -148,8 +149,9 @@ class WebApp:
         await send({"type": "http.response.body", "body": wire.end(failure, ctx.trailers())})
 
     async def _send(self, send: Send, headers: Headers, reply: Reply) -> None:
-        shared = self._cors.headers(headers, [name for name, _ in reply.headers])
-        await _send_all(send, reply._replace(headers=[*reply.headers, *shared]))
+        if b"origin" in headers:
+            reply.headers.extend(self._cors.headers(headers, [name for name, _ in reply.headers]))
+        await _send_all(send, reply)
 
     def _page(self, scope: Mapping[str, Any], headers: Headers) -> Reply:
         """What is served beside calls."""
@@ -206,19 +208,15 @@ async def _request(
 ) -> Message | AsyncIterator[Message]:
     limit = wire.limit(method)
     if method.kind in {"client_stream", "bidi"}:
-        return _parsed_each(wire, method, wire.requests(body, limit))
-    # Base64 makes four characters of three bytes.
+        return _parsed_each(wire, method, wire.messages(body, limit))
+    # Base64 makes four characters of three bytes, and may be broken into lines.
+    most = (limit + PREFIX_BYTES) * 3 // 2 if wire.text else limit + PREFIX_BYTES
     length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) * 3 // 4 > limit + 1024:
+    if length.isdigit() and int(length) > most:
         raise message_too_large(int(length), limit)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _BODY_SECONDS
-    try:
-        async with asyncio.timeout_at(until if ctx.deadline is None else min(until, ctx.deadline)):
-            data = await wire.request(body, limit)
-    except TimeoutError:
-        raise deadline_exceeded() from None
-    return wire.parse(method, data)
+    until = asyncio.get_running_loop().time() + _BODY_SECONDS
+    whole = await body.read_all(most, until if ctx.deadline is None else min(until, ctx.deadline))
+    return wire.parse(method, wire.message(whole, limit))
 
 
 async def _parsed_each(wire: Wire, method: Method, requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from google.protobuf.message import EncodeError, Message
@@ -33,10 +33,17 @@ class Reply(NamedTuple):
 
 
 class Wire(Protocol):
-    """One protocol in one encoding: everything that depends on the content type."""
+    """One protocol in one encoding: everything that depends on the content type.
+
+    Attributes:
+        name: Of the protocol.
+        content_type: Of responses.
+        text: Whether bodies are base64.
+    """
 
     name: ProtocolName
     content_type: str
+    text: bool
 
     def takes(self, kind: Kind) -> bool:
         """Whether methods of this kind can be called this way."""
@@ -50,11 +57,11 @@ class Wire(Protocol):
     def limit(self, method: Method) -> int:
         """Most bytes of one encoded request."""
 
-    async def request(self, body: RequestBody, limit: int) -> bytes:
-        """The one request in ``body``, of at most ``limit`` bytes. Raises RpcError, ClientGone."""
+    def message(self, body: bytes, limit: int) -> bytes:
+        """The one request of a whole body, of at most ``limit`` bytes. Raises RpcError."""
 
-    def requests(self, body: RequestBody, limit: int) -> AsyncIterator[bytes]:
-        """The requests in ``body``, of at most ``limit`` bytes each. Raises RpcError, ClientGone."""
+    def messages(self, body: RequestBody, limit: int) -> AsyncIterator[bytes]:
+        """The requests of a body that streams, of at most ``limit`` bytes each. Raises RpcError."""
 
     def parse(self, method: Method, data: bytes) -> Message:
         """The request in ``data``. Raises RpcError."""
@@ -62,7 +69,7 @@ class Wire(Protocol):
     def reply(self, ctx: CallContext, response: Message) -> Reply:
         """The one response of a call. Raises RpcError."""
 
-    def refusal(self, error: RpcError, trailers: Iterable[Entry] = ()) -> Reply:
+    def refusal(self, error: RpcError, trailers: Sequence[Entry] = ()) -> Reply:
         """The error of a call that sent nothing yet."""
 
     def head(self, ctx: CallContext) -> list[Header]:
@@ -71,7 +78,7 @@ class Wire(Protocol):
     def frame(self, ctx: CallContext, response: Message) -> bytes:
         """One response of a stream. Raises RpcError."""
 
-    def end(self, error: RpcError | None, trailers: Iterable[Entry]) -> bytes:
+    def end(self, error: RpcError | None, trailers: Sequence[Entry]) -> bytes:
         """What closes a stream."""
 
 

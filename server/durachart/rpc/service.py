@@ -97,9 +97,7 @@ class Method:
             ) from error
 
     def check_response(self, response: object) -> Message:
-        """What a handler gave, which must be a response of this method: anything else is a bug, found
-        here.
-        """
+        """What a handler gave, which must be a response of this method; else the handler has a bug."""
         if not isinstance(response, self.response_type):
             raise TypeError(f"the handler of {self.full_name} gave a {type(response).__name__}")
         return response
