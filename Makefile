@@ -23,7 +23,7 @@ IMAGE := proto/durachart-v1.binpb
 .DELETE_ON_ERROR:
 # The tasks share one environment; only what they start may run in parallel.
 .NOTPARALLEL:
-.PHONY: help run test check lint types contracts proto verify generate proto-image format lock hooks clean set-up again
+.PHONY: help run test check coverage lint types contracts proto verify generate proto-image format lock hooks clean set-up again
 
 help: ## List every task.
 	@echo "Usage: make TASK [ARGS=\"...\"]"; echo
@@ -35,7 +35,12 @@ run: $(RUNTIME_STAMP) ## Start the server on its embedded default. ARGS="--liste
 test: $(DEV_STAMP) $(NODE_STAMP) ## Set up and pass every test. ARGS="-k order" passes options to pytest.
 	@$(PY) -m pytest $(ARGS)
 
-check: lint types contracts proto verify test ## What CI runs: format, lint, types, import contracts, proto, generated code, tests.
+check: lint types contracts proto verify coverage test ## What CI runs: format, lint, types, import contracts, proto, generated code, tests.
+
+coverage: $(DEV_STAMP) ## Hold the engine at 100 % of its branches, by its own tests.
+	@echo "==> coverage of the engine"
+	@$(PY) -m pytest -q tests/unit/engine tests/property/engine tests/conformance \
+		--cov=durachart.engine --cov-fail-under=100
 
 lint: $(DEV_STAMP) ## Check format and lint.
 	@echo "==> format and lint"
