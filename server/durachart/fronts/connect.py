@@ -109,8 +109,8 @@ class Connect:
         """
         if not self._json:
             return method.parse(data)
-        if not data:
-            raise malformed_message("the body is empty; send a JSON object, at least {}")
+        if not data.lstrip().startswith(b"{"):
+            raise malformed_message("the body is not a JSON object; send at least {}")
         try:
             return json_format.Parse(data, method.request_type())
         except (json_format.ParseError, ValueError, RecursionError) as error:
