@@ -42,7 +42,7 @@ def set_up_logs(level: LogLevel, form: LogFormat) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # It announces each connection attempt and schema check of libraries; what matters of them is logged by
     # us.
-    for chatty in ("alembic", "httpx", "httpx2", "httpcore", "openai", "anthropic", "asyncio"):
+    for chatty in ("alembic", "anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

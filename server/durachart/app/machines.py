@@ -74,11 +74,11 @@ async def _publish(runtime: Runtime, path: Path) -> MachineRecord:
     machine = result.machine
     if result.created:
         _log.info(
-            "machine published machine=%s version=%d file=%s", machine.machine_id, machine.version, path
-        )
-    for warning in result.warnings:
-        _log.warning(
-            "machine has a flaw machine=%s file=%s finding=%r", machine.machine_id, path, str(warning)
+            "machine published machine=%s version=%d warnings=%d file=%s",
+            machine.machine_id,
+            machine.version,
+            len(result.warnings),
+            path,
         )
     return machine
 

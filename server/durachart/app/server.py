@@ -1,0 +1,155 @@
+"""Everything in one context: store, runtime, workers, the service and its fronts.
+
+    telemetry
+    └── store ── runtime ── machines brought along
+                 ├── token relay ◄── effects' ends
+                 ├── effect worker (llm.generate, log), timer worker
+                 └── service ── gRPC front, HTTP front
+
+Leaving goes the other way round: the fronts refuse new calls and end their streams with a token while calls
+under way are finished; the workers give back what they had begun; the runtime commits what waits and closes
+the store.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from durachart.app.machines import publish_directory
+from durachart.app.settings import Settings
+from durachart.app.telemetry import Telemetry, TelemetrySettings, telemetry
+from durachart.fronts.address import Address, CannotListen
+from durachart.fronts.grpc_front import GrpcSettings
+from durachart.fronts.http_server import HttpSettings
+from durachart.fronts.serving import serving
+from durachart.rpc.assembly import Served, assemble
+from durachart.rpc.machine_service import MACHINE_SERVICE, MachineHandlers
+from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
+from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
+from durachart.rpc.token_service import TOKEN_SERVICE, TokenHandlers
+from durachart.runtime.generation_source import EffectGenerations
+from durachart.runtime.runtime import Runtime
+from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.tokens import TokenRelay
+from durachart.runtime.views import MachineRecord
+from durachart.store.errors import StoreError
+from durachart.store.sqlite.store import SqliteStore
+from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
+from durachart.workers.effect_worker import EffectWorker
+from durachart.workers.providers.selection import Providers
+from durachart.workers.timer_worker import TimerWorker
+
+_log = logging.getLogger(__name__)
+
+# What surrounds an event or a definition in its request: names, ids, and JSON inside of JSON.
+_ENVELOPE_BYTES = 1024 * 1024
+
+
+class CannotStart(Exception):
+    """The server could not start; the text says what is in the way and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that serves.
+
+    Attributes:
+        grpc: Where gRPC listens.
+        http: Where gRPC-Web and Connect listen; None when they are off.
+        database: The file that holds everything.
+        machines: What it brought along, at their current versions.
+        runtime: Its runtime.
+        service: Its service.
+    """
+
+    grpc: Address
+    http: Address | None
+    database: Path
+    machines: Sequence[MachineRecord]
+    runtime: Runtime
+    service: Service
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Server]:
+    """A server for as long as the context lasts; leaving it drains.
+
+    Raises:
+        CannotStart: A port is taken, the database cannot be used, …
+        MachineNotPublished: Machines it brings along are not valid.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            server = await _start(settings, stack)
+        except (CannotListen, StoreError, OSError) as error:
+            raise CannotStart(str(error)) from error
+        where = (server.grpc, server.http or "off", server.database)
+        _log.info("serving grpc=%s http=%s database=%s", *where)
+        yield server
+
+
+async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
+    """Start everything on ``stack``, which ends it in reverse order, also when a later part cannot start."""
+    observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint or "")))
+    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+    runtime = _runtime(settings, observed)
+    await stack.enter_async_context(runtime.running())
+    machines: Sequence[MachineRecord] = ()
+    if settings.machines is not None:
+        machines = await publish_directory(runtime, settings.machines)
+    tokens = await _start_workers(settings, runtime, observed, stack)
+    service = _service(settings, runtime, tokens, observed)
+    addresses = await stack.enter_async_context(
+        serving(
+            service,
+            grpc=GrpcSettings(address=settings.listen),
+            http=None if settings.http is None else HttpSettings(settings.http, settings.cors_origins),
+            drain_grace_s=settings.drain_ms / 1000,
+        )
+    )
+    assert addresses.grpc is not None
+    return Server(addresses.grpc, addresses.http, settings.database_path, machines, runtime, service)
+
+
+def _runtime(settings: Settings, observed: Telemetry) -> Runtime:
+    limits = settings.limits
+    bounds = RuntimeSettings(
+        max_event_bytes=limits.event_bytes,
+        max_context_bytes=limits.context_bytes,
+        max_definition_bytes=limits.definition_bytes,
+        max_microsteps=limits.microsteps,
+        trace=observed.rpc is not None,
+    )
+    store = SqliteStore(settings.database_path)
+    return Runtime(store, bounds, handlers=HANDLER_NAMES)
+
+
+async def _start_workers(
+    settings: Settings, runtime: Runtime, observed: Telemetry, stack: AsyncExitStack
+) -> TokenRelay:
+    providers = Providers(settings.providers)
+    stack.push_async_callback(providers.close)
+    tokens = TokenRelay(EffectGenerations(runtime))
+    stack.callback(runtime.on_effect_end(tokens.effect_ended))
+    tracer = observed.provider.get_tracer("durachart.workers")
+    handlers = built_in_handlers(providers, tokens, tracer)
+    await stack.enter_async_context(EffectWorker(runtime, handlers, tracer).running())
+    await stack.enter_async_context(TimerWorker(runtime).running())
+    return tokens
+
+
+def _service(settings: Settings, runtime: Runtime, tokens: TokenRelay, observed: Telemetry) -> Service:
+    limits = settings.limits
+    event_bytes = max(DEFAULT_MAX_REQUEST_BYTES, 2 * limits.event_bytes + _ENVELOPE_BYTES)
+    return assemble(
+        [
+            Served(STATE_MACHINE_SERVICE, StateMachineHandlers(runtime), event_bytes),
+            Served(MACHINE_SERVICE, MachineHandlers(runtime), limits.definition_bytes + _ENVELOPE_BYTES),
+            Served(TOKEN_SERVICE, TokenHandlers(runtime, tokens)),
+        ],
+        tracing=observed.rpc,
+    )
