@@ -45,6 +45,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
     "REQUEST_ID_REUSED": lambda: errors.RequestIdReused(KEY, "r-1"),
     "LEASE_LOST": lambda: errors.LeaseLost(KEY, "e-1"),
     "IMPLEMENTATION_MISSING": lambda: errors.ImplementationMissing("order", 2, "it needs the plug-in `tax`"),
+    "INSTANCE_CORRUPT": lambda: errors.InstanceCorrupt(KEY, "it names a state that is not there"),
     "WATCH_COMPACTED": lambda: errors.WatchCompacted("oldest"),
     "OVERLOADED": lambda: errors.Overloaded(timedelta(seconds=2)),
     "DEADLINE_EXCEEDED": errors.DeadlineExceeded,

@@ -24,6 +24,7 @@
     │   ├── RequestIdReused              ALREADY_EXISTS        ResourceInfo
     │   ├── LeaseLost                    FAILED_PRECONDITION   PreconditionFailure
     │   ├── ImplementationMissing        FAILED_PRECONDITION   PreconditionFailure
+    │   ├── InstanceCorrupt              DATA_LOSS             ResourceInfo
     │   ├── WatchCompacted               OUT_OF_RANGE          WatchCompacted
     │   ├── Overloaded                   RESOURCE_EXHAUSTED    RetryInfo
     │   ├── DeadlineExceeded             DEADLINE_EXCEEDED
@@ -242,7 +243,7 @@ def _payload(error: runtime.PayloadInvalid) -> Iterable[Message]:
 
 
 def _instance(
-    error: runtime.InstanceNotFound | runtime.NoGeneration | runtime.InstanceExists,
+    error: runtime.InstanceNotFound | runtime.NoGeneration | runtime.InstanceExists | runtime.InstanceCorrupt,
 ) -> Iterable[Message]:
     yield ResourceInfo(resource_type="durachart.v1.Instance", resource_name=str(error.key))
 
@@ -345,6 +346,7 @@ _TABLE: Mapping[type[BaseException], Row] = {
     runtime.RequestIdReused: Row(Code.ALREADY_EXISTS, _request_id),
     runtime.LeaseLost: Row(Code.FAILED_PRECONDITION, _lease),
     runtime.ImplementationMissing: Row(Code.FAILED_PRECONDITION, _implementation),
+    runtime.InstanceCorrupt: Row(Code.DATA_LOSS, _instance),
     runtime.WatchCompacted: Row(Code.OUT_OF_RANGE, _compacted),
     runtime.Overloaded: Row(Code.RESOURCE_EXHAUSTED, retry_after=lambda error: error.retry_after),
     runtime.DeadlineExceeded: Row(Code.DEADLINE_EXCEEDED),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
-from typing import cast
 
 from google.protobuf.message import Message
 
@@ -14,7 +13,7 @@ from durachart.rpc.context import CallContext
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.runtime.commands import CreateInstance, SendEvent
 from durachart.runtime.runtime import Runtime
-from durachart.runtime.views import View, WatchFilter, WatchFrame, WatchSpec
+from durachart.runtime.views import View, WatchFilter, WatchSpec
 
 STATE_MACHINE_SERVICE = pb.DESCRIPTOR.services_by_name["StateMachineService"]
 
@@ -107,10 +106,7 @@ class StateMachineHandlers:
             return pb.WatchStateResponse(frames=[frame])
 
         ctx.farewell = farewell
-        watching = cast(
-            "AsyncGenerator[list[WatchFrame], None]", self._runtime.watch(spec, convert.caller_of(ctx))
-        )
-        async with aclosing(watching) as batches:
+        async with aclosing(self._runtime.watch(spec, convert.caller_of(ctx))) as batches:
             async for batch in batches:
                 response = pb.WatchStateResponse()
                 size = 0
