@@ -146,8 +146,8 @@ def check_write_frequency(states: Sequence[StateSource], delays: Mapping[str, An
                 report.warning(
                     "high_frequency",
                     candidate.path,
-                    f"the name {candidate.descriptor!r} suggests a stream of small updates, and each accepted "
-                    "event is written to disk with a journal row",
+                    f"the name {candidate.descriptor!r} suggests a stream of small updates, and each "
+                    "accepted event is written to disk with a journal row",
                     "send what was reached, not every step of the way",
                 )
 

@@ -9,7 +9,7 @@ from durachart.definitions.effect_spec import OUTCOMES, EffectSpec
 from durachart.definitions.findings import pointer
 from durachart.definitions.implementations import Plugins
 from durachart.definitions.report import Report
-from durachart.definitions.shapes import BUILT_INS
+from durachart.definitions.shapes import BUILT_INS, is_foreign
 from durachart.definitions.states import StateSource
 from durachart.definitions.transitions import delay_of_key
 from durachart.definitions.uses import Use, read_actions, read_candidates, read_guards
@@ -128,9 +128,11 @@ class References:
             elif isinstance(delay, int | float) and not isinstance(delay, bool) and delay < 0:
                 self.report.error("delay_invalid", use.path + "/params/delay", "milliseconds are 0 or more")
             return
-        if use.name in self.effects or use.name in BUILT_INS or use.name.startswith("xstate."):
+        if use.name in self.effects or use.name in BUILT_INS:
             return
         if use.name in self.plugin_actions or self._assigns(use.name) or use.name in self._without_handler:
+            return
+        if use.name not in self.actions and is_foreign(use.name):
             return
         self._without_handler.add(use.name)
         self.report.warning(

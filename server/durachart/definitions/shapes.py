@@ -89,6 +89,12 @@ BUILT_INS: Final[Mapping[str, tuple[str, ...]]] = {
 """Actions of XState's own that JSON can carry, and the parameters of each."""
 
 
+def is_foreign(action: str) -> bool:
+    """Whether an action's name is one of XState's that a machine here cannot use, and that is no effect."""
+    bare = action.removeprefix("xstate.")
+    return bare in _ACTOR_ACTIONS or bare in _CODE_ACTIONS or (action != bare and action not in BUILT_INS)
+
+
 def check_shapes(states: Iterable[StateSource], named: frozenset[str], report: Report) -> None:
     """Report what is wrong with the keys and shapes of every state.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 _MAX_CANDIDATES = 2_000
 _MAX_CHARACTERS = 64
+_MIN_BEGINNING = 4
 
 
 def edit_distance(first: str, second: str, limit: int) -> int:
@@ -30,12 +31,13 @@ def edit_distance(first: str, second: str, limit: int) -> int:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word nearest to ``word`` in any case, the first of equals; ``None`` if none is near.
 
-    Near is one edit for every three characters, at least one. Of more than 2,000 known words the first are
-    looked at.
+    Near is one edit for every three characters, at least one; else a word that begins with ``word`` (four
+    characters or more). Of more than 2,000 known words the first are looked at.
     """
     if not word or len(word) > _MAX_CHARACTERS:
         return None
     best: str | None = None
+    longer: str | None = None
     best_distance = max(1, len(word) // 3) + 1
     lowered = word.lower()
     for candidate, _ in zip(known, range(_MAX_CANDIDATES), strict=False):
@@ -46,7 +48,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
             best, best_distance = candidate, distance
             if distance == 0:
                 break
-    return best
+        if longer is None and len(word) >= _MIN_BEGINNING and candidate.lower().startswith(lowered):
+            longer = candidate
+    return best if best is not None else longer
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -80,11 +80,13 @@ def test_plugin_counts_only_where_it_is_used() -> None:
     without = {"machine": MACHINE}
     first, second = (load_definition(without, plugins=Plugins(digest)) for digest in ("1", "2"))
     assert first.content_hash != second.content_hash
-    assert load_definition(DOCUMENT, plugins=Plugins("1")).content_hash == load_definition(DOCUMENT).content_hash
+    unused = load_definition(DOCUMENT, plugins=Plugins("1"))
+    assert unused.content_hash == load_definition(DOCUMENT).content_hash
 
 
 def test_invalid_definition_raises_with_every_finding() -> None:
-    broken = {"machine": {"id": "m", "initial": "a", "states": {"a": {"on": {"E": "nowhere"}, "enttry": "x"}}}}
+    state = {"on": {"E": "nowhere"}, "enttry": "x"}
+    broken = {"machine": {"id": "m", "initial": "a", "states": {"a": state}}}
     with pytest.raises(DefinitionInvalid) as raised:
         load_definition(broken)
     assert list(raised.value.findings) == check_definition(broken)

@@ -33,6 +33,11 @@ def test_nearest_prefers_the_fewest_edits_then_the_first() -> None:
     assert nearest("Draft", ["drift", "draft"]) == "draft"
 
 
+def test_beginning_of_a_word_is_near_it_when_nothing_else_is() -> None:
+    assert nearest("timeout", ["retry", "timeout_ms"]) == "timeout_ms"
+    assert nearest("don", ["donation"]) is None
+
+
 def test_nothing_near_suggests_nothing() -> None:
     assert nearest("paid", ["confirmed", "x"]) is None
     assert did_you_mean("paid", []) == ""
