@@ -46,6 +46,9 @@ class Aimock:
         ``truncateAfterChunks``, ``disconnectAfterMs``; and of the response ``finishReason``, ``usage`` and
         ``model``.
         """
+        if "truncateAfterChunks" in options:
+            # Without a pause aimock destroys the connection before anything of the answer has left it.
+            options.setdefault("latency", 5)
         response: dict[str, Any] = {"content": content}
         for name in ("finishReason", "usage", "model"):
             if name in options:

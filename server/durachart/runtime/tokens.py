@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-from durachart.runtime.errors import InvalidArgument, NoGeneration, ShuttingDown
+from durachart.runtime.errors import InvalidArgument, NoGeneration
 from durachart.runtime.generation_frames import (
     Generation,
     GenerationOutcome,
@@ -157,7 +157,6 @@ class TokenRelay:
         self._limit_bytes = limit_bytes
         self._coalesce_s = coalesce_s
         self._channels: dict[str, _Channel] = {}
-        self._closed = False
 
     @property
     def generations(self) -> int:
@@ -191,12 +190,6 @@ class TokenRelay:
             channel.rings += 1
             channel.bell.ring_now()
 
-    def close(self) -> None:
-        """End every viewer with ``ShuttingDown``; later ones get it at once. Generations are not touched."""
-        self._closed = True
-        for channel in self._channels.values():
-            channel.bell.ring_now()
-
     async def watch(
         self, key: InstanceKey, effect_id: str = "", attempt: int = 0, offset: int = 0
     ) -> AsyncGenerator[list[TokenFrame], None]:
@@ -218,8 +211,6 @@ class TokenRelay:
         Raises:
             InvalidArgument: The offset is past the attempt's text, or is given without an attempt.
             NoGeneration: The instance has no such generation.
-            ShuttingDown: The relay closed; resume at another time with the last frame's attempt and next
-            offset.
         """
         _check_position(attempt, offset)
         if not effect_id:
@@ -239,8 +230,6 @@ class TokenRelay:
             cursor = _Cursor(effect_id, attempt, offset)
             while True:
                 next_ring = channel.bell.next_ring
-                if self._closed:
-                    raise ShuttingDown
                 ended = await self._read_end(channel, key, effect_id) if channel.ended else None
                 frames = cursor.finish(ended) if ended is not None else cursor.follow(channel)
                 if frames:

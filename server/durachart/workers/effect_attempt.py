@@ -24,7 +24,13 @@ from typing import Any, Final, Literal
 from opentelemetry.trace import Span, Tracer, use_span
 
 from durachart.runtime.commands import SYSTEM_ACTOR, Caller, EffectError, FinishEffect, RetryEffect
-from durachart.runtime.errors import DurachartError, LeaseLost, Overloaded, StoreUnavailable
+from durachart.runtime.errors import (
+    DurachartError,
+    InvalidArgument,
+    LeaseLost,
+    Overloaded,
+    StoreUnavailable,
+)
 from durachart.runtime.views import LeasedEffect
 from durachart.workers.effect_runtime import EffectRuntime
 from durachart.workers.effect_tracing import begin_span, mark, traceparent_of
@@ -36,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 HANDLER_FAILED: Final = "HANDLER_FAILED"
 INTERRUPTED: Final = "INTERRUPTED"
+OUTPUT_INVALID: Final = "OUTPUT_INVALID"
 
 # A lease is prolonged this many times before it would end, so that two of them may fail.
 _HEARTBEATS_PER_LEASE = 3
@@ -218,6 +225,10 @@ class RunningAttempt:
             except LeaseLost:
                 # It was stopped meanwhile, or taken over; or an earlier try was committed after all.
                 _log.info("effect ended elsewhere instance=%s effect_id=%s", leased.key, leased.effect_id)
+            except InvalidArgument as error:
+                # The handler's output cannot be stored: what it ends with then is a failure that can.
+                command = self._finish("failed", error=EffectError(OUTPUT_INVALID, error.message))
+                continue
             except (StoreUnavailable, Overloaded) as error:
                 _log.warning(
                     "effect end not stored yet instance=%s effect_id=%s error=%s",

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from durachart.runtime.errors import InvalidArgument, NoGeneration, ShuttingDown
+from durachart.runtime.errors import InvalidArgument, NoGeneration
 from durachart.runtime.generation_frames import (
     Generation,
     GenerationOutcome,
@@ -370,23 +370,6 @@ async def test_the_text_is_bounded() -> None:
         writer.append("1234")
         with pytest.raises(GenerationTooLarge):
             writer.append("5")
-
-
-@in_virtual_time
-async def test_closing_ends_viewers_and_leaves_the_generation_alone() -> None:
-    outbox = Outbox()
-    outbox.begin(1)
-    relay = TokenRelay(outbox)
-    viewer = Viewer(relay)
-    with relay.open("e-1", 1, "") as writer:
-        writer.append("before ")
-        await settle()
-        relay.close()
-        with pytest.raises(ShuttingDown):
-            await viewer.task
-        writer.append("after")
-        with pytest.raises(ShuttingDown):
-            await anext(relay.watch(KEY))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -14,6 +14,7 @@ from opentelemetry.trace import NoOpTracer
 
 from durachart.definitions.effect_spec import RetryPolicy
 from durachart.runtime.commands import SYSTEM_ACTOR
+from durachart.runtime.errors import InvalidArgument
 from durachart.workers.effect_worker import EffectWorker, EffectWorkerSettings
 from durachart.workers.errors import EffectFailure, EffectRejected
 from durachart.workers.handlers import Attempt, EffectHandler
@@ -448,6 +449,18 @@ async def test_a_result_survives_a_store_that_fails_for_a_while() -> None:
     assert row.attempt == 1
     assert row.finish is not None
     assert row.finish.outcome == "completed"
+
+
+@in_virtual_time
+async def test_an_output_that_cannot_be_stored_fails_the_effect() -> None:
+    outbox = Outbox()
+    outbox.failures["finish_effect"] = [InvalidArgument("output_json", "the output is 9 bytes too long")]
+    outbox.add()
+    async with working(outbox, Handler(answer)):
+        row = await outbox.wait_end()
+    assert row.finish is not None
+    assert row.finish.outcome == "failed"
+    assert row.finish.error == ("OUTPUT_INVALID", "the output is 9 bytes too long")
 
 
 @in_virtual_time
