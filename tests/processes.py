@@ -18,7 +18,7 @@ PROGRAM = str(Path(sys.executable).with_name("durachart"))
 PATIENCE_S = 60.0
 
 _ADDRESS = re.compile(r"^\s*(gRPC|gRPC-Web)\s+(?:http://)?(\S+)$")
-_READY = "Durachart is ready"
+_READY = "Ctrl-C ends it"
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -122,10 +122,10 @@ def _runtime(settings: Settings, observed: Telemetry) -> Runtime:
         max_context_bytes=limits.context_bytes,
         max_definition_bytes=limits.definition_bytes,
         max_microsteps=limits.microsteps,
-        trace=observed.rpc is not None,
     )
     store = SqliteStore(settings.database_path)
-    return Runtime(store, bounds, handlers=HANDLER_NAMES)
+    tracer = observed.provider.get_tracer("durachart.runtime") if observed.rpc is not None else None
+    return Runtime(store, bounds, handlers=HANDLER_NAMES, tracer=tracer)
 
 
 async def _start_workers(

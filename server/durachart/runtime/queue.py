@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
+from opentelemetry.trace import Tracer
+
 from durachart.definitions.definition import Definition
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.batch import Batch, Reply, Ticket
@@ -80,6 +82,7 @@ class CommandQueue:
         clock: Clock,
         settings: RuntimeSettings,
         on_commit: CommitListener,
+        tracer: Tracer | None,
     ) -> None:
         """Judge and commit commands; call ``on_commit`` before their callers are answered."""
         self._store = store
@@ -89,7 +92,7 @@ class CommandQueue:
         self._settings = settings
         self._on_commit = on_commit
         self._judge = Judge(settings, clock.new_uid)
-        self._tracing = Tracing() if settings.trace else None
+        self._tracing = None if tracer is None else Tracing(tracer)
         self._waiting: deque[Ticket] = deque()
         self._waiting_bytes = 0
         self._parked: dict[DefinitionId, list[Ticket]] = {}

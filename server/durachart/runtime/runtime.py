@@ -8,6 +8,8 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+from opentelemetry.trace import Tracer
+
 from durachart.definitions.definition import PublishedPlugins
 from durachart.definitions.findings import Finding
 from durachart.engine.errors import SnapshotInvalid
@@ -84,6 +86,7 @@ class Runtime:
         clock: Clock | None = None,
         plugins: PublishedPlugins | None = None,
         handlers: frozenset[str] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Serve what is in ``store``; nothing happens before `running` is entered.
 
@@ -94,6 +97,7 @@ class Runtime:
             plugins: Trusted implementations that definitions may name; None: there are none.
             handlers: Effect handlers this server runs; publishing a definition that names another warns.
                 None: no warnings.
+            tracer: Makes the spans of commands; None: there are none, at no cost.
         """
         self._store = store
         self._settings = settings or RuntimeSettings()
@@ -104,7 +108,9 @@ class Runtime:
         self._registry = Registry(store, self._clock, bounds, plugins=plugins, handlers=handlers)
         self._history = History(store, self._registry)
         self._answers = Answers(store, self._history)
-        self._queue = CommandQueue(store, self._registry, self._cache, self._clock, bounds, self._committed)
+        self._queue = CommandQueue(
+            store, self._registry, self._cache, self._clock, bounds, self._committed, tracer
+        )
         self._outbox = Outbox(store, self._registry, self._cache, self._queue, self._clock, bounds)
         self._watches = Watches(store, self._registry, self._history, self._log, self._clock, bounds)
         self._timers_bell = Doorbell()

@@ -29,7 +29,6 @@ class RuntimeSettings:
         log_bytes: What their contexts may amount to.
         watch_frames: Frames of one message of a watch.
         progress_interval: How often an idle watch hears that it is alive, unless it asks otherwise.
-        trace: Whether spans are made; they cost nothing otherwise.
     """
 
     max_event_bytes: int = 256 * 1024
@@ -48,4 +47,3 @@ class RuntimeSettings:
     log_bytes: int = 32 * 1024 * 1024
     watch_frames: int = 64
     progress_interval: timedelta = timedelta(seconds=15)
-    trace: bool = False

@@ -36,8 +36,9 @@ def parent_of(traceparent: str) -> Context | None:
 class Tracing:
     """Makes the spans of commands."""
 
-    def __init__(self) -> None:
-        self._tracer = trace.get_tracer("durachart.runtime")
+    def __init__(self, tracer: trace.Tracer) -> None:
+        """Make them with ``tracer``."""
+        self._tracer = tracer
         self.now_ns = time.time_ns
 
     def committed(self, tickets: Iterable[Ticket], began_ns: int, rows: int) -> None:
