@@ -31,10 +31,10 @@ stateDiagram-v2
         gone --> [*]
         shut --> open : OPEN [allowed(key=7)] / log
         shut --> shut : KNOCK / answer
-        open --> shut : after 1000 ms
-        open --> shut : after slow [calm]
         open --> open : SHAKE (re-enters)
         open --> open : SHUT (forbidden)
+        open --> shut : after 1000 ms
+        open --> shut : after slow [calm]
         open --> gone : [broken]
     }
     note right of door
