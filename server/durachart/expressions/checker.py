@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from typing import Final, Never
 
 from durachart.expressions.errors import CompileError
@@ -247,14 +248,10 @@ class _Checker:
         elif node.operator == "in":
             self.check_membership(node, left, right)
         else:
-            results = [
-                result
-                for first, second, result in OPERATORS[node.operator]
-                if accepts(first, left) and accepts(second, right)
-            ]
-            if not results or (left.kind == right.kind == "list" and not accepts(left, right)):
+            result = _operator_type(node.operator, left.kind, right.kind)
+            if result is None or (left.kind == right.kind == "list" and not accepts(left, right)):
                 self.no_overload(node, left, right)
-            node.type = _common(results)
+            node.type = result
             if node.type.kind == "list":
                 node.type = join(left, right)
 
@@ -349,6 +346,17 @@ class _Checker:
             node.type = Type.list_of(source.element)
         else:
             node.type = Type.BOOL
+
+
+@cache
+def _operator_type(operator: str, left: str, right: str) -> Type | None:
+    """What the operator gives for operands of these kinds, or None; elements of lists are not looked at."""
+    results = [
+        result
+        for first, second, result in OPERATORS[operator]
+        if left in (first.kind, "dyn") and right in (second.kind, "dyn")
+    ]
+    return _common(results) if results else None
 
 
 def _type_value(offset: int, name: str) -> TypeName:

@@ -218,7 +218,7 @@ class Generator:
 
     def _logical(self, node: Logical) -> Code:
         terms = ", ".join(f"lambda: {self._truth(term)}" for term in node.terms)
-        return Code(self._call(node, "decide", f"({terms})", str(node.operator == "||")), "bool")
+        return Code(self._call(node, "decide", f"({terms})", str(node.operator == "||"), "budget"), "bool")
 
     def _conditional(self, node: Conditional) -> Code:
         test = self._truth(node.test)

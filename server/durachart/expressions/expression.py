@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import CodeType
 from typing import Any, Final, TypeAlias
 
 from durachart.expressions import (
@@ -44,80 +43,35 @@ _KEPT: Final = 4096
 _KEPT_TEXT: Final = 512
 
 
-def _opaque(value: Value) -> Value:
-    """The value itself, where the generated source must not show Python a literal."""
-    return value
-
-
-_HELPERS: Final[dict[str, Value]] = {
-    name: getattr(module, name)
-    for module, names in (
-        (embedding, ("embed", "embed_all")),
-        (equality, ("equals", "differs")),
-        (
-            functions,
-            (
-                "contains",
-                "starts_with",
-                "ends_with",
-                "to_int",
-                "to_uint",
-                "to_double",
-                "to_string",
-                "to_bool",
-                "to_bytes",
-                "to_timestamp",
-                "to_duration",
-                "to_type",
-                "calendar_field",
-            ),
+#: Everything the generated source can name besides its own constants.
+_HELPERS: Final[dict[str, Any]] = {
+    helper.__name__: helper
+    for helper in (
+        *(bool, dict, float, int, len, list, str, type),
+        *(Exception, BudgetExceeded),
+        *(embedding.embed, embedding.embed_all, equality.equals, equality.differs),
+        *(functions.contains, functions.starts_with, functions.ends_with),
+        *(functions.to_int, functions.to_uint, functions.to_double, functions.to_string, functions.to_bool),
+        *(functions.to_bytes, functions.to_timestamp, functions.to_duration, functions.to_type),
+        *(functions.calendar_field, instants.instant_of_ms),
+        *(
+            macros.all_of,
+            macros.any_of,
+            macros.one_of,
+            macros.filtered,
+            macros.mapped,
+            macros.filtered_mapped,
         ),
-        (instants, ("instant_of_ms",)),
-        (
-            macros,
-            (
-                "all_of",
-                "any_of",
-                "one_of",
-                "filtered",
-                "mapped",
-                "filtered_mapped",
-                "decide",
-                "all_decided",
-                "any_decided",
-            ),
-        ),
-        (
-            operators,
-            (
-                "add",
-                "subtract",
-                "multiply",
-                "divide",
-                "remainder",
-                "negate",
-                "invert",
-                "truth",
-                "less",
-                "less_or_equal",
-                "greater",
-                "greater_or_equal",
-                "contained",
-                "index",
-                "select",
-                "has",
-                "build_map",
-                "read_double",
-                "size",
-            ),
-        ),
-        (patterns, ("matches", "matches_literal")),
-        (results, ("finish", "expect")),
+        *(macros.decide, macros.all_decided, macros.any_decided),
+        *(operators.add, operators.subtract, operators.multiply, operators.divide, operators.remainder),
+        *(operators.negate, operators.invert, operators.truth, operators.contained),
+        *(operators.less, operators.less_or_equal, operators.greater, operators.greater_or_equal),
+        *(operators.index, operators.select, operators.has, operators.build_map),
+        *(operators.read_double, operators.size, operators.opaque),
+        *(patterns.matches, patterns.matches_literal),
+        *(results.finish, results.expect),
     )
-    for name in names
 }
-_HELPERS["opaque"] = _opaque
-_HELPERS["BudgetExceeded"] = BudgetExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +123,8 @@ def compile_expression(
 
 def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
     try:
-        root = parse(text)
-        checked = check(root, text, scope, expected)
-        evaluate = _function_of(text, checked, expected)
+        checked = check(parse(text), text, scope, expected)
+        evaluate = _short_cut(text, checked, scope, expected)
     except LiteralError as problem:
         raise CompileError(problem.message, text, problem.offset) from None
     except (RecursionError, MemoryError):
@@ -191,41 +144,44 @@ def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
 _compile_kept = lru_cache(maxsize=_KEPT)(_compile)
 
 
-def _function_of(text: str, checked: Checked, expected: Type | None) -> Evaluate:
+def _short_cut(text: str, checked: Checked, scope: Scope, expected: Type | None) -> Evaluate:
     generator = FastGenerator()
     body = generator.result(checked.root, expected)
-    lines = ["def evaluate(context, event, params, now_ms, budget):"]
+    head = ["def evaluate(context, event, params, now_ms, budget):"]
     cost = cost_of(checked.root)
     if cost > _FREE_UNITS:
-        lines.append(f" budget.spend({cost})")
+        head.append(f" budget.spend({cost})")
     if any(name == "params" or name.startswith("params.") for name in checked.references):
-        lines.append(" if params is None: params = {}")
-    lines += [
-        " try:",
-        f"  return {body}",
-        " except BudgetExceeded: raise",
-        " except Exception: pass",
-        " return by_the_book(context, event, params, now_ms, budget)",
-    ]
-    names = {**_HELPERS, **generator.constants, "by_the_book": _ByTheBook(text, checked, expected)}
-    if expected is not None:
-        names["expected"] = expected
+        head.append(" if params is None: params = {}")
+    last = " return by_the_book(context, event, params, now_ms, budget)"
+    attempt = [" try:", f"  return {body}", " except BudgetExceeded: raise", " except Exception: pass"]
+    names = {**generator.constants, "by_the_book": _ByTheBook(text, scope, expected), "expected": expected}
+    try:
+        return _function([*head, *attempt, last], names)
+    except SyntaxError:
+        # Python reads 200 brackets inside one another; near the depth limit short cuts can need more.
+        return _function([*head, last], names)
+
+
+def _function(lines: list[str], names: dict[str, Any]) -> Evaluate:
+    """Run the source of one function, which sees ``names`` and the helpers and nothing else."""
+    # The helpers stand where Python looks for builtins: one dict for all expressions.
+    names["__builtins__"] = _HELPERS
     exec(compile("\n".join(lines), _FILENAME, "exec"), names)  # noqa: S102 - our own source, see codegen
     evaluate: Evaluate = names["evaluate"]
     return evaluate
 
 
 class _ByTheBook:
-    """The expression by its complete rules: generated when first needed, says where it fails."""
+    """The expression by its complete rules: generated when first needed, knows where it fails."""
 
-    __slots__ = ("checked", "code", "expected", "function", "offsets", "text")
+    __slots__ = ("expected", "function", "offsets", "scope", "text")
 
-    def __init__(self, text: str, checked: Checked, expected: Type | None) -> None:
+    def __init__(self, text: str, scope: Scope, expected: Type | None) -> None:
         self.text = text
-        self.checked = checked
+        self.scope = scope
         self.expected = expected
         self.function: Evaluate | None = None
-        self.code: CodeType | None = None
         self.offsets: list[int] = []
 
     def __call__(
@@ -242,25 +198,26 @@ class _ByTheBook:
         except EvaluationError as error:
             error.locate(self.text, self.offset_of(error))
             raise
+        except RecursionError:
+            raise EvaluationError("a value is nested too deeply for the stack that is left") from None
 
     def generate(self) -> Evaluate:
+        """Compile the text once more, to source whose lines are places in it."""
         generator = Generator()
-        body = f"finish({generator.visit(self.checked.root).text}, budget)"
+        root = check(parse(self.text), self.text, self.scope, self.expected).root
+        body = generator.visit(root).text
         if self.expected is not None and self.expected.kind != "dyn":
             body = f"expect({body}, expected)"
-        first, *marked = body.split(MARK)
-        offsets = [0]
+        first, *marked = f"finish({body}, budget)".split(MARK)
+        self.offsets = [0]
         lines = [f"def evaluate(context, event, params, now_ms, budget): return ({first}"]
         for part in marked:
-            offset, code = part.split(MARK_END, 1)
-            offsets.append(int(offset))
-            lines.append(code)
-        names: dict[str, Any] = {**_HELPERS, **generator.constants, "expected": self.expected}
-        exec(compile("\n".join(lines) + ")", _FILENAME, "exec"), names)  # noqa: S102 - our own source
-        function: Evaluate = names["evaluate"]
-        self.offsets = offsets
-        self.function = function
-        return function
+            offset, source = part.split(MARK_END, 1)
+            self.offsets.append(int(offset))
+            lines.append(source)
+        lines[-1] += ")"
+        self.function = _function(lines, {**generator.constants, "expected": self.expected})
+        return self.function
 
     def offset_of(self, error: EvaluationError) -> int:
         """The offset of the innermost generated line the error came through."""

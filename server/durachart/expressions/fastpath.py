@@ -68,11 +68,19 @@ class FastGenerator(Generator):
             return self._integer_work(node, finished=True).text
         code = self.visit(node)
         text = code.text
+        if expected is not None and expected.kind not in ("dyn", code.kind):
+            text = self._expected(text, expected)
+            if expected.kind in _PLAIN_KINDS:
+                return text
         if code.kind not in _PLAIN_KINDS and not stays_json(node, frozenset()):
             text = f"finish({text}, budget)"
-        if expected is not None and expected.kind not in ("dyn", code.kind):
-            text = f"expect({text}, expected)"
         return text
+
+    def _expected(self, text: str, expected: Type) -> str:
+        if expected.kind != "int":
+            return f"expect({text}, expected)"
+        held = self._temporary()
+        return f"({held} if type({held} := {text}) is int else expect({held}, expected))"
 
     def _truth(self, node: Expr) -> str:
         code = self.visit(node)

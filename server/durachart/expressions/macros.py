@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from durachart.expressions.budget import Budget
 from durachart.expressions.embedding import embed_all
 from durachart.expressions.errors import BudgetExceeded, EvaluationError
 from durachart.expressions.values import BoolKey, Value, type_name
+
+#: Charged for an error that does not end the evaluation.
+_ERROR_UNITS: Final = 80
 
 Predicate: TypeAlias = Callable[[Any], bool]
 Transform: TypeAlias = Callable[[Any], Value]
@@ -63,10 +66,11 @@ def filtered_mapped(
     return embed_all([transform(element) for element in elements if predicate(element)], budget)
 
 
-def decide(terms: Iterable[Callable[[], bool]], decisive: bool) -> bool:
+def decide(terms: Iterable[Callable[[], bool]], decisive: bool, budget: Budget) -> bool:
     """``&&`` (decisive False) and ``||`` (decisive True) by the book.
 
-    A decisive term settles it, whatever errors the others have; else the first error is raised.
+    A decisive term settles it, whatever errors the others have; else the first error is raised. Errors are
+    slow, hence charged.
     """
     failure: EvaluationError | None = None
     for term in terms:
@@ -77,6 +81,7 @@ def decide(terms: Iterable[Callable[[], bool]], decisive: bool) -> bool:
             raise
         except EvaluationError as error:
             failure = failure or error
+            budget.spend(_ERROR_UNITS)
     if failure is not None:
         raise failure
     return not decisive
@@ -84,9 +89,9 @@ def decide(terms: Iterable[Callable[[], bool]], decisive: bool) -> bool:
 
 def all_decided(source: Value, predicate: Predicate, cost: int, budget: Budget) -> bool:
     """``all`` by the book: one False settles it."""
-    return decide((partial(predicate, element) for element in _elements(source, cost, budget)), False)
+    return decide((partial(predicate, element) for element in _elements(source, cost, budget)), False, budget)
 
 
 def any_decided(source: Value, predicate: Predicate, cost: int, budget: Budget) -> bool:
     """``exists`` by the book: one True settles it."""
-    return decide((partial(predicate, element) for element in _elements(source, cost, budget)), True)
+    return decide((partial(predicate, element) for element in _elements(source, cost, budget)), True, budget)

@@ -295,6 +295,11 @@ def read_double(value: Value) -> Value:
     return float(value) if type(value) is int else value
 
 
+def opaque(value: Value) -> Value:
+    """The value itself, where the generated source must not show Python a literal it would warn of."""
+    return value
+
+
 def size(value: Value) -> int:
     """``size(value)``: code points, bytes, elements or entries."""
     kind = type(value)

@@ -14,21 +14,31 @@ from durachart.expressions.values import Value, type_name
 #: Characters a pattern may have.
 MAX_PATTERN: Final = 1_000
 
-#: Memory RE2 may use for one pattern, program and automata together.
-_PATTERN_MEMORY_BYTES: Final = 1 << 20
+#: Memory RE2 may use for one pattern, program and automata together: for one that is written in an
+#: expression, and for one that is data.
+_LITERAL_MEMORY_BYTES: Final = 1 << 20
+_DATA_MEMORY_BYTES: Final = 1 << 18
 
-#: Charged for a pattern that is data, whether or not it was met before: caches must not show.
-_PATTERN_UNITS: Final = 400
+#: Charged for a pattern that is data, whether or not it was met before (caches must not show): as much as
+#: compiling the shortest, and for each instruction of its program.
+_COMPILE_UNITS: Final = 400
+_INSTRUCTION_UNITS: Final = 8
+
+#: Charged for a search apart from the text.
+_SEARCH_UNITS: Final = 20
 
 
 class Pattern:
     """A compiled regular expression and what it costs to use."""
 
-    __slots__ = ("_search", "units")
+    __slots__ = ("_search", "instructions")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, memory_bytes: int) -> None:
+        if len(text) > MAX_PATTERN:
+            raise EvaluationError(f"the regular expression is longer than {MAX_PATTERN} characters")
         options = re2.Options()
-        options.max_mem = _PATTERN_MEMORY_BYTES
+        options.max_mem = memory_bytes
+        options.never_capture = True
         options.log_errors = False
         try:
             compiled: Any = re2.compile(text, options)
@@ -38,19 +48,19 @@ class Pattern:
                 reason = reason.decode("utf-8", "replace")
             raise EvaluationError(f"`{text[:80]}` is not a regular expression of RE2: {reason}") from None
         self._search = compiled.search
-        # Per 32 characters of text. An automaton steps once a character; past its memory RE2 follows every
-        # state of the program, hence the second term.
-        self.units = 8 + compiled.programsize // 8
+        self.instructions = int(compiled.programsize)
 
     def found_in(self, text: str, budget: Budget) -> bool:
         """Whether any part of ``text`` matches."""
-        budget.spend(20 + ((len(text) * self.units) >> 5))
+        # RE2 steps an automaton once a character; where that grows past its memory, it follows every
+        # instruction of the program instead.
+        budget.spend(_SEARCH_UNITS + ((len(text) * (8 + self.instructions)) >> 5))
         return self._search(text) is not None
 
 
 @lru_cache(maxsize=32)
-def _cached(text: str) -> Pattern:
-    return Pattern(text)
+def _kept(text: str) -> Pattern:
+    return Pattern(text, _DATA_MEMORY_BYTES)
 
 
 def literal_pattern(text: str) -> Pattern:
@@ -59,19 +69,17 @@ def literal_pattern(text: str) -> Pattern:
     Raises:
         EvaluationError: RE2 does not take it.
     """
-    if len(text) > MAX_PATTERN:
-        raise EvaluationError(f"the regular expression is longer than {MAX_PATTERN} characters")
-    return Pattern(text)
+    return Pattern(text, _LITERAL_MEMORY_BYTES)
 
 
 def matches(value: Value, pattern: Value, budget: Budget) -> bool:
     """``value.matches(pattern)`` where the pattern is data."""
     if type(value) is not str or type(pattern) is not str:
         raise EvaluationError(f"`matches` cannot be called with {type_name(value)} and {type_name(pattern)}")
-    if len(pattern) > MAX_PATTERN:
-        raise EvaluationError(f"the regular expression is longer than {MAX_PATTERN} characters")
-    budget.spend(_PATTERN_UNITS + len(pattern))
-    return _cached(pattern).found_in(value, budget)
+    budget.spend(_COMPILE_UNITS + min(len(pattern), MAX_PATTERN))
+    kept = _kept(pattern)
+    budget.spend(_INSTRUCTION_UNITS * kept.instructions)
+    return kept.found_in(value, budget)
 
 
 def matches_literal(value: Value, pattern: Pattern, budget: Budget) -> bool:
