@@ -272,11 +272,11 @@ class _Checker:
         hint: str | None = None
         kinds = {left.kind, right.kind}
         if kinds == {"int", "double"}:
-            literal = next((side for side in (node.left, node.right) if isinstance(side, Literal)), None)
-            if literal is not None and type(literal.value) is int:
-                hint = f"the other side is a double: write {literal.value}.0"
-            else:
-                hint = "convert one side with double() or int()"
+            values = [side.value for side in (node.left, node.right) if isinstance(side, Literal)]
+            whole = next((value for value in values if type(value) is int), None)
+            hint = "convert one side with double() or int()"
+            if whole is not None:
+                hint = f"the other side is a double: write {whole}.0"
         elif kinds == {"google.protobuf.Timestamp", "string"}:
             hint = "convert the string with timestamp()"
         elif kinds == {"google.protobuf.Duration", "string"}:

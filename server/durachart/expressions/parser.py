@@ -234,11 +234,18 @@ class _Parser:
             return self.bounded(Select(token.offset, operand, token.text))
         self.advance()
         arguments = self.sequence(")")
-        if len(arguments) in _MACROS.get(token.text, ()):
+        if token.text in _MACROS:
             return self.macro(token, operand, arguments)
         return self.bounded(Call(token.offset, token.text, operand, arguments))
 
     def macro(self, token: Token, source: Expr, arguments: list[Expr]) -> Expr:
+        if len(arguments) not in _MACROS[token.text]:
+            raise CompileError(
+                f"{token.text}() wants a variable and an expression",
+                self.text,
+                token.offset,
+                f"as in context.items.{token.text}(item, item.amount > 0)",
+            )
         variable = arguments[0]
         if not isinstance(variable, Name):
             raise CompileError(
