@@ -324,7 +324,9 @@ class Judge:
         lost = LeaseLost(
             effect.key, effect.effect_id, f"effect {effect.effect_id!r} was cancelled; drop the result"
         )
-        return self._stepping.refuse(seat, attempt, lost)._replace(late=end)
+        # Why it was cancelled stays: by that a stop is told from a state that was left.
+        late = end._replace(error=effect.error or end.error)
+        return self._stepping.refuse(seat, attempt, lost)._replace(late=late)
 
     def stop(self, seat: Seat, command: StopEffect, moment: Moment) -> Verdict:
         """End an effect on purpose."""
