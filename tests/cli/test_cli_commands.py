@@ -1,0 +1,281 @@
+"""Each command against a real server process: what it writes into a pipe, and its exit code.
+
+The main job runs in processes; the many small variations run the same code here.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.in_process import run_here
+from tests.processes import PROGRAM, ROOT, Server, environment, run_cli
+
+ORDER = ROOT / "machines" / "order"
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def data(done: subprocess.CompletedProcess[str]) -> list[dict]:
+    return [json.loads(line) for line in lines(done)]
+
+
+def failure(done: subprocess.CompletedProcess[str]) -> dict:
+    assert done.stdout == ""
+    body = json.loads(done.stderr)["error"]
+    assert body["exit_code"] == done.returncode
+    return body
+
+
+def test_an_order_from_the_command_line(server: Server) -> None:
+    assert lines(run_cli(server, "create", "order", "a-1", "--input", '{"customer": "ada"}')) == [
+        "created order/a-1: draft (version 0); allowed: ADD_ITEM, CANCEL"
+    ]
+    assert lines(run_cli(server, "send", "order", "a-1", "ADD_ITEM", "sku=tea", "quantity=2")) == [
+        "accepted order/a-1: draft (version 1); allowed: ADD_ITEM, CANCEL, SUBMIT"
+    ]
+    assert "pendingPayment (version 2)" in run_cli(server, "send", "order", "a-1", "SUBMIT").stdout
+    (paid,) = data(
+        run_cli(server, "send", "order", "a-1", "PAYMENT_SUCCESS", '{"payment_id": "p"}', "--json")
+    )
+    assert (paid["state"]["value"], paid["state"]["version"], paid["changed"]) == ("confirmed", 3, True)
+    (state,) = data(run_cli(server, "get", "order", "a-1", "--json"))
+    assert state["context"]["items"] == [{"sku": "tea", "quantity": 2, "price_cents": 0}]
+    assert state["created_at"].endswith("Z")
+    shown = dict(line.split(maxsplit=1) for line in lines(run_cli(server, "get", "order", "a-1")))
+    assert shown["state"] == "confirmed"
+    assert json.loads(shown["context"])["customer"] == "ada"
+
+
+def test_the_journal_is_tab_separated_in_a_pipe(server: Server) -> None:
+    run_here(server, "create", "order", "b-1")
+    run_here(server, "send", "order", "b-1", "SUBMIT")
+    rows = [line.split("\t") for line in lines(run_here(server, "journal", "order", "b-1"))]
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        ("1", "(create)", "accepted"),
+        ("2", "SUBMIT", "GUARD_REJECTED"),
+    ]
+    assert "hasItems" in rows[1][8]
+    newest = data(run_here(server, "journal", "order", "b-1", "--newest-first", "--limit", "1", "--json"))
+    assert [(entry["seq"], entry["reason"]) for entry in newest] == [(2, "GUARD_REJECTED")]
+
+
+def test_refusals_conflicts_and_the_rest_have_exit_codes_and_one_sentence(server: Server) -> None:
+    run_here(server, "create", "order", "c-1")
+    cases = [
+        (3, "GUARD_REJECTED", ["send", "order", "c-1", "SUBMIT"]),
+        (3, "EVENT_NOT_ALLOWED", ["send", "order", "c-1", "NOPE"]),
+        (4, "VERSION_CONFLICT", ["send", "order", "c-1", "CANCEL", "--expected-version", "7"]),
+        (4, "INSTANCE_EXISTS", ["create", "order", "c-1"]),
+        (5, "INSTANCE_NOT_FOUND", ["get", "order", "nobody"]),
+        (5, "INSTANCE_NOT_FOUND", ["send", "order", "nobody", "SUBMIT"]),
+        (5, "MACHINE_NOT_FOUND", ["create", "nothing", "x"]),
+        (5, "MACHINE_NOT_FOUND", ["machines", "nothing"]),
+        (6, "PAYLOAD_INVALID", ["send", "order", "c-1", "ADD_ITEM", "sku=1"]),
+        (6, "PAYLOAD_INVALID", ["create", "order", "c-2", "--input", '{"customer": 5}']),
+        (6, "REQUEST_INVALID", ["send", "order", "c-1", "xstate.init"]),
+    ]
+    for code, reason, words in cases:
+        done = run_here(server, *words)
+        assert done.returncode == code, (words, done.stderr)
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.rstrip().endswith(f"({reason})")
+        assert failure(run_here(server, *words, "--json"))["reason"] == reason
+
+
+def test_a_refusal_as_json_says_what_would_be_allowed(server: Server) -> None:
+    run_here(server, "create", "order", "d-1")
+    refused = failure(run_here(server, "send", "order", "d-1", "SUBMIT", "--json"))
+    assert refused["allowed_events"] == ["ADD_ITEM", "CANCEL"]
+    assert refused["guards"] == ["hasItems"]
+    conflict = failure(
+        run_here(server, "send", "order", "d-1", "CANCEL", "--expected-version", "3", "--json")
+    )
+    assert (conflict["expected_version"], conflict["actual_version"]) == (3, 0)
+
+
+def test_the_same_request_id_is_answered_once(server: Server) -> None:
+    run_here(server, "create", "order", "e-1")
+    words = ("send", "order", "e-1", "ADD_ITEM", "sku=tea", "--request-id", "r-1")
+    assert "version 1" in run_here(server, *words).stdout
+    assert run_here(server, *words).stdout.startswith("accepted before order/e-1: draft (version 1)")
+    reused = run_here(server, "send", "order", "e-1", "CANCEL", "--request-id", "r-1")
+    assert reused.returncode == 4
+
+
+def test_send_may_create_the_instance(server: Server) -> None:
+    done = run_here(
+        server, "send", "order", "f-1", "ADD_ITEM", "sku=tea", "--create", "--input", '{"customer": "bo"}'
+    )
+    assert done.returncode == 0
+    (state,) = data(run_here(server, "get", "order", "f-1", "--json"))
+    assert state["context"]["customer"] == "bo"
+
+
+def test_data_comes_from_a_file_or_standard_input(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "item.json"
+    path.write_text('{"sku": "tea"}')
+    run_cli(server, "create", "order", "g-1")
+    assert run_cli(server, "send", "order", "g-1", "ADD_ITEM", f"@{path}").returncode == 0
+    assert run_cli(server, "send", "order", "g-1", "ADD_ITEM", "-", input='{"sku": "cup"}').returncode == 0
+    (state,) = data(run_cli(server, "get", "order", "g-1", "--json"))
+    assert [item["sku"] for item in state["context"]["items"]] == ["tea", "cup"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["send", "order", "x", "E", "{bad"], "the event's data is not JSON"),
+        (["send", "order", "x", "E", "[1]", "a=1"], "neither a JSON object nor key=value"),
+        (["send", "order", "x", "E", "word"], "neither a JSON object nor key=value"),
+        (["send", "order", "x", "E", "@/nonexistent"], "cannot read /nonexistent"),
+        (["send", "order", "x", "E", "-"], "the event's data on standard input is not JSON"),
+        (["create", "order", "x", "--input", "nope"], "--input is not JSON"),
+        (["create", "order", "x", "--label", "nope"], "--label 'nope' is not KEY=VALUE"),
+        (["send", "order", "x", "E", "--expected-version", "-1"], "--expected-version"),
+        (["get", "order"], "missing argument 'ID'"),
+        (["gett"], "no such command 'gett'"),
+        (["get", "order", "x", "--nope"], "no such option: --nope"),
+        (["watch", "order", "--until-done"], "--until-done needs the ids"),
+        (["publish", "/nonexistent"], "there is no definition '/nonexistent'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(server: Server, words: list[str], says: str) -> None:
+    done = run_here(server, *words)
+    assert done.returncode in (2, 5), done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_nobody_listening_is_exit_code_7_and_says_what_to_do() -> None:
+    done = run_cli("127.0.0.1:1", "get", "order", "x")
+    assert done.returncode == 7
+    assert "no server answers at 127.0.0.1:1: start one with `durachart serve`" in done.stderr
+    watching = run_cli("127.0.0.1:1", "watch", "order")
+    assert watching.returncode == 7
+
+
+def test_the_server_is_named_before_or_after_the_command(server: Server) -> None:
+    run_here(server, "create", "order", "h-1")
+    for words in (
+        ["--server", server.grpc, "get", "order", "h-1"],
+        ["get", "order", "h-1", "--server", server.grpc],
+        ["-s", "127.0.0.1:1", "get", "order", "h-1", "-s", server.grpc],
+    ):
+        assert run_here(None, *words).returncode == 0, words
+
+
+def test_namespaces_are_apart(server: Server) -> None:
+    run_here(server, "create", "order", "i-1", "-n", "eu")
+    assert run_here(server, "get", "order", "i-1").returncode == 5
+    assert "eu" in run_here(server, "get", "order", "i-1", "--namespace", "eu").stdout
+    assert run_here(server, "get", "order", "i-1", env={"DURACHART_NAMESPACE": "eu"}).returncode == 0
+
+
+def test_labels_and_status_are_listed(server: Server) -> None:
+    run_here(server, "create", "order", "j-1", "--label", "tier=gold", "-n", "list")
+    run_here(server, "create", "order", "j-2", "-n", "list")
+    run_here(server, "send", "order", "j-2", "CANCEL", "-n", "list")
+    active = data(run_here(server, "instances", "order", "--status", "active", "--json", "-n", "list"))
+    assert [(one["instance"]["instance_id"], one["labels"]) for one in active] == [("j-1", {"tier": "gold"})]
+    rows = [line.split("\t")[:4] for line in lines(run_here(server, "instances", "-n", "list"))]
+    assert rows == [["list:order/j-1", "draft", "0", "active"], ["list:order/j-2", "cancelled", "1", "done"]]
+    assert len(lines(run_here(server, "instances", "--limit", "1", "-n", "list"))) == 1
+
+
+def test_publish_says_what_is_new_and_what_was_there(server: Server, tmp_path: Path) -> None:
+    assert lines(run_here(server, "publish", str(ORDER))) == ["unchanged order version 1"]
+    path = tmp_path / "lamp.json"
+    path.write_text('{"id": "lamp", "initial": "off", "states": {"off": {"on": {"PUSH": "on"}}, "on": {}}}')
+    assert lines(run_here(server, "publish", str(path))) == ["published lamp version 1"]
+    (again,) = data(run_here(server, "publish", str(path), "--json"))
+    assert (again["created"], again["machine"]["version"]) == (False, 1)
+    shown = json.loads(run_here(server, "machines", "lamp").stdout)
+    assert shown["machine"]["id"] == "lamp"
+    assert "lamp\t1\tPUSH" in run_here(server, "machines").stdout
+
+
+def test_publish_refuses_with_every_problem_its_place_and_the_alternative(
+    server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "machine:\n  id: bad\n  initial: a\n"
+        "  states:\n    a:\n      invoke: {src: work}\n      on: {X: nowhere}\n"
+    )
+    done = run_here(server, "publish", str(path))
+    assert done.returncode == 6
+    assert f"{path}#/machine/states/a/invoke" in done.stderr
+    assert "effect" in done.stderr
+    assert "nowhere" in done.stderr
+    as_json = run_here(server, "publish", str(path), "--json")
+    assert json.loads(as_json.stderr)["error"]["reason"] == "DEFINITION_INVALID"
+
+
+def test_validate_needs_no_server_and_finds_what_publish_would(tmp_path: Path) -> None:
+    good = run_here("127.0.0.1:1", "validate", str(ORDER), str(ROOT / "machines" / "canvas" / "machine.yaml"))
+    assert [line.endswith(": valid") for line in lines(good)] == [True, True]
+    path = tmp_path / "bad.json"
+    path.write_text('{"machine": {"id": "m", "initial": "a", "states": {"a": {"invoke": {"src": "x"}}}}}')
+    bad = run_here("127.0.0.1:1", "validate", str(path))
+    assert bad.returncode == 6
+    assert f"{path}#/machine/states/a/invoke: error" in bad.stdout
+    assert bad.stdout.splitlines()[-1] == f"{path}: not valid"
+    checked = json.loads(run_here(None, "validate", str(path), "--json").stdout)
+    assert checked["valid"] is False
+    assert "/machine/states/a/invoke" in [finding["path"] for finding in checked["findings"]]
+    path.write_text('{"machine": ')
+    malformed = run_here(None, "validate", str(path))
+    assert malformed.returncode == 6
+    assert "line 1, column" in malformed.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error(server: Server) -> None:
+    run_cli(server, "create", "order", "k-1")
+    done = subprocess.run(
+        [
+            "bash",
+            "-o",
+            "pipefail",
+            "-c",
+            f"{PROGRAM} machines | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}",
+        ],
+        capture_output=True,
+        text=True,
+        env=environment({"DURACHART_SERVER": server.grpc}),
+        timeout=60,
+    )
+    assert done.stdout.strip() == "0"
+    assert done.stderr == ""
+
+
+def test_version_and_help() -> None:
+    assert run_cli(None, "version").stdout.startswith("durachart ")
+    shown = run_cli(None, "--help")
+    assert shown.returncode == 0
+    assert "\x1b" not in shown.stdout
+    for part in ("serve", "simulate", "Exit codes: 0 done", "130 interrupted"):
+        assert part in " ".join(shown.stdout.split())
+
+
+def test_every_command_has_help() -> None:
+    commands = ("serve", "publish", "validate", "machines", "create", "send", "get", "watch", "journal")
+    for command in (*commands, "instances", "generate", "simulate", "version"):
+        done = run_here(None, command, "--help")
+        assert done.returncode == 0, command
+        assert f"Usage: durachart {command}" in done.stdout
+
+
+def test_shells_can_complete_commands_and_options() -> None:
+    done = run_cli(
+        None,
+        env={"_DURACHART_COMPLETE": "complete_bash", "COMP_WORDS": "durachart se", "COMP_CWORD": "1"},
+    )
+    assert set(done.stdout.split()) == {"send", "serve"}

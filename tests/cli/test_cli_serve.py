@@ -1,0 +1,239 @@
+"""``durachart serve`` as an operator meets it: it starts or says why not, and ends when asked."""
+
+import asyncio
+import json
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from durachart_client import Client
+from tests.processes import Server, run_cli
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        yield busy.getsockname()[1]
+
+
+def refuses(*words: str, env: dict[str, str] | None = None) -> tuple[int, str]:
+    """How a server that should not start ends, and its last words."""
+    done = run_cli(None, "serve", *words, env=env)
+    assert done.stdout == ""
+    return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_and_the_exit_code_is_0(number: signal.Signals) -> None:
+    async with Server.running() as server, Client(server.grpc) as client:
+        await client.create("order", "o-1")
+        watch = client.watch("order", "o-1")
+        await anext(watch)
+        assert await server.stop(number) == 0
+        await watch.aclose()
+
+
+async def test_calls_under_way_are_finished_and_streams_get_a_farewell() -> None:
+    async with Server.running() as server, Client(server.grpc) as client:
+        interruptions: list[str] = []
+        farewell = asyncio.Event()
+
+        def interrupted(failure: Exception, wait: object) -> None:
+            interruptions.append(str(failure))
+            farewell.set()
+
+        await client.create("order", "o-1")
+        watch = client.watch("order", "o-1", on_interrupt=interrupted)
+        await anext(watch)
+        await anext(watch)
+        waiting = asyncio.ensure_future(anext(watch))
+        assert await server.stop() == 0
+        await farewell.wait()
+        waiting.cancel()
+        assert "shutting down" in interruptions[0]
+
+
+async def test_a_second_signal_ends_at_once() -> None:
+    async with Server.running("--drain-ms", "3600000") as server, Client(server.grpc) as client:
+        held = await asyncio.open_connection(*server.http.split(":"))
+        # A body that never comes keeps a call open, and with it the server.
+        held[1].write(
+            b"POST /durachart.v1.StateMachineService/GetState HTTP/1.1\r\nhost: x\r\n"
+            b"content-type: application/json\r\ncontent-length: 10\r\n\r\n{"
+        )
+        await held[1].drain()
+        draining = asyncio.Event()
+        watch = client.watch("order", on_interrupt=lambda failure, wait: draining.set())
+        await anext(watch)
+        waiting = asyncio.ensure_future(anext(watch))
+        server.send_signal(signal.SIGINT)
+        await draining.wait()
+        server.send_signal(signal.SIGINT)
+        code = await server.wait()
+        waiting.cancel()
+        held[1].close()
+        assert code == 130
+
+
+async def test_it_says_where_it_listens_and_three_commands_that_work() -> None:
+    async with Server.running() as server:
+        assert server.grpc.startswith("127.0.0.1:")
+        async with httpx.AsyncClient(trust_env=False) as http:
+            page = await http.get(f"http://{server.http}/")
+        assert page.status_code == 200
+        commands = [line.split("durachart ", 1)[1] for line in server.said if "bin/durachart " in line]
+        assert len(commands) == 3
+        for command in commands:
+            done = run_cli(server, *_words(command))
+            assert done.returncode == 0, (command, done.stderr)
+        assert f"  export DURACHART_SERVER={server.grpc}" in server.said
+
+
+def _words(command: str) -> list[str]:
+    import shlex
+
+    return shlex.split(command)
+
+
+async def test_http_can_be_off() -> None:
+    async with Server.running("--http", "off") as server:
+        assert server.http == ""
+        assert not any("gRPC-Web" in line for line in server.said)
+
+
+def test_a_port_in_use_is_one_sentence(taken_port: int, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{taken_port}"
+    for option, other in (("--listen", "--http"), ("--http", "--listen")):
+        data = ("--data-dir", str(tmp_path / option), other, "127.0.0.1:0")
+        code, words = refuses(option, address, *data)
+        assert code == 1
+        assert f"cannot listen on {address}: the port is in use" in words
+        assert option in words
+
+
+async def test_a_database_in_use_is_one_sentence(tmp_path: Path) -> None:
+    async with Server.running("--data-dir", str(tmp_path)):
+        code, words = refuses("--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", "--http", "off")
+    assert code == 1
+    assert words.startswith("error: ")
+    assert str(tmp_path) in words
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, words = refuses("--data-dir", str(tmp_path / "file" / "data"), "--listen", "127.0.0.1:0")
+    assert code == 1
+    assert str(tmp_path / "file") in words
+
+
+def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "durachart.db").write_text("this is a letter, and a long one at that " * 100)
+    code, words = refuses("--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", "--http", "off")
+    assert code == 1
+    assert "durachart.db" in words
+
+
+def test_broken_machines_are_listed_and_the_server_does_not_start(tmp_path: Path) -> None:
+    for name, text in (
+        ("one", "machine:\n  id: one\n  initial: nowhere\n  states:\n    a: {}\n"),
+        ("two", "machine:\n  id: two\n  initial: a\n  states:\n    a:\n      invoke: {src: work}\n"),
+    ):
+        (tmp_path / "machines" / name).mkdir(parents=True)
+        (tmp_path / "machines" / name / "machine.yaml").write_text(text)
+    data = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--http", "off")
+    done = run_cli(None, "serve", "--machines", str(tmp_path / "machines"), *data)
+    assert done.returncode == 6
+    assert "the server did not start, because 2 machines cannot be published" in done.stderr
+    assert "nowhere" in done.stderr
+    assert "/machine/states/a/invoke" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_definitions_of_one_machine_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "order").mkdir()
+    for name in ("machine.yaml", "machine.json"):
+        (tmp_path / "order" / name).write_text('{"id": "order"}')
+    data = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--http", "off")
+    done = run_cli(None, "serve", "--machines", str(tmp_path), *data)
+    assert done.returncode == 6
+    assert "machine.yaml and machine.json: keep one of them" in done.stderr
+
+
+async def test_machines_keep_their_version_until_their_content_changes(tmp_path: Path) -> None:
+    definition = tmp_path / "machines" / "lamp" / "machine.json"
+    definition.parent.mkdir(parents=True)
+    options = ("--data-dir", str(tmp_path / "data"), "--machines", str(tmp_path / "machines"))
+    lamp = {"id": "lamp", "initial": "off", "states": {"off": {"on": {"PUSH": "on"}}, "on": {}}}
+    for change, version in ((None, 1), (None, 1), ("brighter", 2)):
+        lamp["description"] = change or "a lamp"
+        definition.write_text(json.dumps(lamp))
+        async with Server.running(*options) as server, Client(server.grpc) as client:
+            assert (await client.machine("lamp")).version == version
+
+
+async def test_everything_is_in_the_file_that_db_names(tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere" / "states.db"
+    path.parent.mkdir()
+    async with Server.running("--db", f"sqlite:///{path}") as server:
+        assert run_cli(server, "create", "order", "o-1").returncode == 0
+        assert await server.stop() == 0
+    with sqlite3.connect(path) as database:
+        assert database.execute("select count(*) from instances").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--listen", "nowhere"], "--listen: 'nowhere' is not an address"),
+        (["--http", "1.2.3.4:99999"], "--http"),
+        (["--db", "postgresql://x/y"], "--db: 'postgresql' is not a database this release can use"),
+        (["--db", "sqlite:///:memory:"], "would lose what was acknowledged"),
+        (["--machines", "/nonexistent"], "--machines: /nonexistent is not a directory"),
+        (["--cors-origin", "example"], "--cors-origin: 'example' is not an origin"),
+        (["--otlp-endpoint", "not a url"], "--otlp-endpoint"),
+        (["--openai-base-url", "ftp://x"], "--openai-base-url: 'ftp://x' is not a URL"),
+        (["--lisen", "x"], "no such option: --lisen"),
+        (["--max-event-bytes", "0"], "--max-event-bytes"),
+        (["--log-level", "loud"], "--log-level"),
+    ],
+)
+def test_settings_that_cannot_be_used_name_the_option(words: list[str], says: str) -> None:
+    done = run_cli(None, "serve", *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1, "one sentence"
+
+
+def test_settings_come_from_the_environment_too() -> None:
+    done = run_cli(None, "serve", env={"DURACHART_LISTEN": "nowhere"})
+    assert done.returncode == 2
+    assert "'nowhere' is not an address" in done.stderr
+
+
+async def test_limits_are_settings() -> None:
+    async with Server.running("--max-event-bytes", "100") as server:
+        run_cli(server, "create", "order", "o-1")
+        done = run_cli(server, "send", "order", "o-1", "ADD_ITEM", f"sku={'x' * 200}")
+        assert done.returncode == 6, done.stderr
+        assert "100" in done.stderr
+
+
+async def test_logs_may_be_json_lines_and_keys_are_not_among_them() -> None:
+    key = "not-a-real-key-but-secret-all-the-same"
+    async with Server.running(
+        "--log-format", "json", "--log-level", "debug", env={"DURACHART_OPENAI_API_KEY": key}
+    ) as server:
+        run_cli(server, "create", "order", "o-1")
+        assert await server.stop() == 0
+        log = server.stderr
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert any(line["message"].startswith("serving grpc=127.0.0.1:") for line in lines)
+    assert {"time", "level", "logger", "message"} <= set(lines[0])
+    assert key not in log
