@@ -13,6 +13,8 @@ from durachart.fronts.http_server import HttpSettings, serve_http
 from durachart.fronts.web_front import WebApp
 from durachart.rpc.service import Service
 
+_UNWIND_S = 5.0
+
 
 class Addresses(NamedTuple):
     """Where the fronts really listen.
@@ -48,11 +50,18 @@ async def serving(
     Raises:
         CannotListen: A port is in use, or an address cannot be had; nothing is left running.
     """
-    async with _grpc(service, grpc) as grpc_address, _http(service, http, grpc_address) as http_address:
-        try:
-            yield Addresses(grpc_address, http_address)
-        finally:
-            await service.drain(drain_grace_s)
+    try:
+        async with (
+            _grpc(service, grpc) as grpc_address,
+            _http(service, http, grpc_address) as http_address,
+        ):
+            try:
+                yield Addresses(grpc_address, http_address)
+            finally:
+                await service.drain(drain_grace_s)
+    finally:
+        # What the fronts cut when they stopped is still unwinding; what it uses must outlive it.
+        await service.drain(_UNWIND_S)
 
 
 @asynccontextmanager
