@@ -171,7 +171,7 @@ def instances(
 ) -> None:
     """List instances by machine and id."""
     from durachart.app.cli.jsonlines import emit
-    from durachart.app.cli.rendering import value_text
+    from durachart.app.cli.rendering import utc, value_text
     from durachart.app.cli.session import first, run
     from durachart.app.cli.terminal import OUT
 
@@ -189,10 +189,11 @@ def instances(
                     value_text(one.value),
                     str(one.version),
                     one.status,
-                    one.updated_at.isoformat(),
+                    utc(one.updated_at),
                 )
                 for one in found
             ),
+            wrapping=("state",),
         )
 
     run(target(context, server, namespace, timeout), act)
@@ -211,9 +212,8 @@ def journal(
 ) -> None:
     """Show every attempt to change an instance, refused ones too."""
     from durachart.app.cli.jsonlines import emit
-    from durachart.app.cli.rendering import JOURNAL_HEADINGS, journal_row
+    from durachart.app.cli.rendering import show_journal
     from durachart.app.cli.session import first, run
-    from durachart.app.cli.terminal import OUT
 
     async def act(client: Client) -> None:
         listing = client.journal(machine, instance, newest_first=newest_first, page_size=min(limit, 1000))
@@ -222,7 +222,7 @@ def journal(
             for entry in entries:
                 emit(entry)
         else:
-            OUT.table(JOURNAL_HEADINGS, map(journal_row, entries))
+            show_journal(entries)
 
     run(target(context, server, namespace, timeout), act)
 

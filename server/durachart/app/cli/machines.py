@@ -146,6 +146,6 @@ def machines(
         rows = (
             (one.machine_id, str(one.version), ", ".join(one.event_types), one.description) for one in found
         )
-        OUT.table(("machine", "version", "events", "description"), rows)
+        OUT.table(("machine", "version", "events", "description"), rows, ("events", "description"))
 
     run(target(context, server, None, timeout), show if machine else everything)

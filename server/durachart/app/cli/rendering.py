@@ -44,10 +44,20 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def shortened(text: str, limit: int = 400) -> str:
+    """``text`` cut to what a terminal shows at a glance."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def instant(moment: datetime) -> str:
     """An instant: local time of day with milliseconds on a terminal, RFC 3339 in UTC in a pipe."""
     if OUT.is_terminal:
         return moment.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    return utc(moment)
+
+
+def utc(moment: datetime) -> str:
+    """An instant as RFC 3339 in UTC, with milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -80,8 +90,8 @@ def show_state(state: InstanceState) -> None:
             ("meta", compact(state.meta) if state.meta else ""),
             ("output", "" if state.output is None else compact(state.output)),
             ("context", "" if state.context is None else _context(state.context)),
-            ("created", state.created_at.isoformat()),
-            ("updated", state.updated_at.isoformat()),
+            ("created", utc(state.created_at)),
+            ("updated", utc(state.updated_at)),
         ]
     )
 
@@ -94,16 +104,50 @@ def _context(context: dict[str, Any]) -> str:
     return json.dumps(context, ensure_ascii=False, indent=2).replace("\n", "\n" + indent)
 
 
-JOURNAL_HEADINGS = ("seq", "time", "event", "outcome", "from", "to", "version", "actor", "why")
+def show_journal(entries: Sequence[JournalEntry]) -> None:
+    """Write attempts: aligned, with what refused them below, on a terminal; tab-separated in a pipe.
+
+    The columns in a pipe: seq, instant, event with its data, ``accepted`` or the reason, state before,
+    state after, version after, actor, why.
+    """
+    if not OUT.is_terminal:
+        OUT.table((), map(_journal_row, entries))
+        return
+    seq = max((len(str(entry.seq)) for entry in entries), default=0)
+    event = max((len(_event(entry)) for entry in entries), default=0)
+    for entry in entries:
+        _show_entry(entry, seq, event)
 
 
-def journal_row(entry: JournalEntry) -> Sequence[str]:
-    """One attempt as the columns of ``JOURNAL_HEADINGS``."""
-    event = entry.event_type or f"({entry.cause})"
+def _show_entry(entry: JournalEntry, seq_width: int, event_width: int) -> None:
+    moment = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    before, after = value_text(entry.from_value), value_text(entry.to_value)
+    change = after if before in ("", after) else f"{before} → {after}"
+    if entry.outcome != "accepted":
+        change = OUT.style(entry.reason, "yellow")
+    who = "" if entry.actor in ("", "anonymous") else f"  by {entry.actor}"
+    OUT.line(
+        f"{str(entry.seq).rjust(seq_width)}  {OUT.style(moment, 'dim')}  "
+        f"{OUT.style(_event(entry).ljust(event_width), 'bold')}  v{entry.to_version}  {change}{who}"
+    )
+    indent = " " * (seq_width + 2)
+    details = [shortened(compact(entry.data))] if entry.data not in (None, {}) else []
+    details += [f"{'emits' if one.emitted else 'asks for'} {one.type}" for one in entry.effects]
+    details += [entry.message] if entry.message else []
+    for detail in details:
+        for line in OUT.wrap(detail, indent):
+            OUT.line(OUT.style(line, "dim"))
+
+
+def _event(entry: JournalEntry) -> str:
+    return entry.event_type or f"({entry.cause})"
+
+
+def _journal_row(entry: JournalEntry) -> Sequence[str]:
     return (
         str(entry.seq),
         instant(entry.created_at),
-        f"{event} {compact(entry.data)}" if entry.data not in (None, {}) else event,
+        f"{_event(entry)} {compact(entry.data)}" if entry.data not in (None, {}) else _event(entry),
         entry.outcome if entry.outcome == "accepted" else entry.reason,
         value_text(entry.from_value),
         value_text(entry.to_value),

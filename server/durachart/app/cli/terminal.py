@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -47,8 +49,21 @@ class Stream:
         """Write one line, at once."""
         print(text, file=self.file, flush=True)
 
-    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Write rows: a table that fits the terminal, or tab-separated lines without headings in a pipe."""
+    def wrap(self, text: str, indent: str) -> list[str]:
+        """``text`` as indented lines that fit the terminal."""
+        columns = shutil.get_terminal_size().columns
+        return textwrap.wrap(text, columns, initial_indent=indent, subsequent_indent=indent)
+
+    def table(
+        self, headings: Sequence[str], rows: Iterable[Sequence[str]], wrapping: Sequence[str] = ()
+    ) -> None:
+        """Write rows: a table that fits the terminal, or tab-separated lines without headings in a pipe.
+
+        Args:
+            headings: One for each cell of a row; not looked at in a pipe.
+            rows: As many cells each.
+            wrapping: The headings whose cells may take several lines.
+        """
         if not self.is_terminal:
             for row in rows:
                 self.line("\t".join(_one_line(cell) for cell in row))
@@ -58,9 +73,11 @@ class Stream:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        header = "bold" if self.has_colour else ""
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style=header)
         for heading in headings:
-            table.add_column(heading, overflow="fold")
+            wraps = heading in wrapping
+            table.add_column(heading, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps)
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         Console(file=self.file, no_color=not self.has_colour).print(table)

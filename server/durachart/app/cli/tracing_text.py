@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from durachart.app.cli.rendering import compact, value_text
+from durachart.app.cli.rendering import compact, shortened, value_text
 from durachart.app.cli.terminal import OUT
 from durachart.app.cli.trace import ABSENT, Change, Record
 
@@ -105,5 +105,4 @@ def _line(name: str, text: str, *styles: str) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, str) and value == ABSENT:
         return ABSENT
-    text = compact(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+    return shortened(compact(value), _SHOWN_CHARS)

@@ -1,0 +1,70 @@
+"""What commands look like on a terminal: colour, tables that fit, and neither when they are not wanted."""
+
+import re
+
+from tests.cli.terminal import on_terminal
+from tests.processes import ROOT, Server, run_cli
+
+ESCAPE = "\x1b["
+
+
+async def shown(*words: str, columns: int = 100, env: dict[str, str] | None = None) -> str:
+    async with on_terminal(*words, columns=columns, env=env) as terminal:
+        await terminal.wait()
+        await terminal.wait_for("")
+        return terminal.text
+
+
+def bare(text: str) -> str:
+    """``text`` without escape sequences."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+async def test_colour_on_a_terminal_unless_no_color(server: Server) -> None:
+    run_cli(server, "create", "order", "t-1")
+    words = ("get", "order", "t-1", "-s", server.grpc)
+    assert ESCAPE in await shown(*words)
+    assert ESCAPE not in await shown(*words, env={"NO_COLOR": "1"})
+    assert ESCAPE not in await shown(*words, env={"TERM": "dumb"})
+    assert ESCAPE not in run_cli(server, "get", "order", "t-1").stdout
+
+
+async def test_the_context_is_readable_on_a_terminal(server: Server) -> None:
+    run_cli(server, "create", "order", "t-2", "--input", '{"customer": "ada"}')
+    text = await shown("get", "order", "t-2", "-s", server.grpc, env={"NO_COLOR": "1"})
+    assert '\n             "customer": "ada",\n' in text
+
+
+async def test_tables_fit_the_terminal(server: Server) -> None:
+    run_cli(server, "create", "order", "t-3")
+    run_cli(server, "send", "order", "t-3", "SUBMIT")
+    for columns in (80, 120):
+        text = await shown(
+            "journal", "order", "t-3", "-s", server.grpc, columns=columns, env={"NO_COLOR": "1"}
+        )
+        assert max(map(len, text.splitlines())) <= columns
+        assert "GUARD_REJECTED" in text
+    listed = await shown("machines", "-s", server.grpc, columns=80, env={"NO_COLOR": "1"})
+    assert max(map(len, listed.splitlines())) <= 80
+
+
+async def test_json_on_a_terminal_is_indented(server: Server) -> None:
+    run_cli(server, "create", "order", "t-4")
+    text = await shown("get", "order", "t-4", "--json", "-s", server.grpc)
+    assert text.startswith('{\n  "instance": {\n')
+    assert ESCAPE not in text
+
+
+async def test_errors_are_red_on_a_terminal_only() -> None:
+    text = await shown("get", "order", "x", "-s", "127.0.0.1:1")
+    assert "\x1b[31;1merror:\x1b[0m no server answers" in text
+
+
+async def test_a_trace_is_coloured_on_a_terminal() -> None:
+    text = await shown("simulate", str(ROOT / "machines" / "order"))
+    assert "\x1b[1mstart\x1b[0m" in text
+
+
+async def test_help_is_framed_on_a_terminal_and_plain_in_a_pipe() -> None:
+    assert "╭─ Instances" in bare(await shown("--help"))
+    assert "╭" not in run_cli(None, "--help").stdout
