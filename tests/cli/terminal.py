@@ -11,6 +11,7 @@ import sys
 import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tests.processes import PATIENCE_S, PROGRAM, environment
 
@@ -78,6 +79,15 @@ async def on_terminal(
     *words: str, env: Mapping[str, str] | None = None, columns: int = 100
 ) -> AsyncIterator[Terminal]:
     """Run ``durachart`` with these words on a terminal ``columns`` wide."""
+    async with program_on_terminal(PROGRAM, *words, env=env, columns=columns) as terminal:
+        yield terminal
+
+
+@asynccontextmanager
+async def program_on_terminal(
+    *command: str, env: Mapping[str, str] | None = None, columns: int = 100, cwd: Path | None = None
+) -> AsyncIterator[Terminal]:
+    """Run a command, its program with its full path, as the foreground job of a terminal ``columns`` wide."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     variables = environment({"TERM": "xterm-256color", **(env or {})})
@@ -85,7 +95,15 @@ async def on_terminal(
         if name not in (env or {}):
             variables.pop(name, None)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _ADOPT, PROGRAM, *words, stdin=slave, stdout=slave, stderr=slave, env=variables
+        sys.executable,
+        "-c",
+        _ADOPT,
+        *command,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=variables,
+        cwd=cwd,
     )
     os.close(slave)
     terminal = Terminal(process, master)

@@ -1,15 +1,18 @@
 """tools/foreground.py: Ctrl-C ends the program and not the make that runs it."""
 
-import os
-import pty
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.cli.terminal import CTRL_C, program_on_terminal
+
+CTRL_Z = b"\x1a"
+MAKE = shutil.which("make") or "make"
+BASH = shutil.which("bash") or "bash"
 
 # Drains on Ctrl-C and SIGTERM and exits with its argument, as a server does.
 PROGRAM = """
@@ -25,102 +28,71 @@ while True:
     signal.pause()
 """
 
-# Makes the terminal on standard input the controlling one, as a login shell finds it.
-LOGIN = """
-import fcntl, os, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-
 
 @pytest.fixture
-def makefile(tmp_path: Path, repository: Path) -> Path:
+def makefile(tmp_path: Path, repository: Path) -> str:
+    """A Makefile whose task `run` starts the program, as the project's starts the server."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
     path = tmp_path / "Makefile"
-    foreground = repository / "tools" / "foreground.py"
+    tool = repository / "tools" / "foreground.py"
     path.write_text(
-        f"run:\n\t@exec {sys.executable} {foreground} {sys.executable} {program} $(CODE)\n", encoding="utf-8"
+        f"run:\n\t@exec {sys.executable} {tool} {sys.executable} {program} $(CODE)\n", encoding="utf-8"
     )
-    return path
+    return str(path)
 
 
-@contextmanager
-def terminal(*command: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run ``command`` as the foreground job of a terminal of its own; yields it and the other end."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", LOGIN, *command], stdin=slave, stdout=slave, stderr=slave, close_fds=True
-    )
-    os.close(slave)
-    try:
-        yield process, master
-    finally:
-        os.close(master)
-        process.kill()
-        process.wait()
+async def test_ctrl_c_drains_the_program_and_make_exits_0(makefile: str) -> None:
+    async with program_on_terminal(MAKE, "-f", makefile, "run", "CODE=0") as terminal:
+        await terminal.wait_for("ready")
+        terminal.press(CTRL_C)
+        await terminal.wait_for("drained by SIGINT")
+
+        assert await terminal.wait() == 0
+        assert "***" not in terminal.text
 
 
-def read_until(master: int, word: bytes) -> bytes:
-    text = b""
-    while word not in text:
-        text += os.read(master, 1024)
-    return text
+async def test_exit_code_of_the_program_is_reported(makefile: str) -> None:
+    async with program_on_terminal(MAKE, "-f", makefile, "run", "CODE=3") as terminal:
+        await terminal.wait_for("ready")
+        terminal.press(CTRL_C)
+        await terminal.wait_for("Error 3")
+
+        assert await terminal.wait() == 2
 
 
-def test_ctrl_c_drains_the_program_and_make_exits_0(makefile: Path) -> None:
-    with terminal("make", "-f", str(makefile), "run", "CODE=0") as (make, master):
-        read_until(master, b"ready")
-        os.write(master, b"\x03")
+async def test_sigterm_to_make_reaches_the_program(makefile: str) -> None:
+    async with program_on_terminal(MAKE, "-f", makefile, "run", "CODE=0") as terminal:
+        await terminal.wait_for("ready")
+        terminal.process.terminate()
+        await terminal.wait_for("drained by SIGTERM")
 
-        output = read_until(master, b"drained by SIGINT")
-
-        assert make.wait(timeout=30) == 0
-        assert b"***" not in output
-
-
-def test_exit_code_of_the_program_is_reported(makefile: Path) -> None:
-    with terminal("make", "-f", str(makefile), "run", "CODE=3") as (make, master):
-        read_until(master, b"ready")
-        os.write(master, b"\x03")
-
-        assert b"Error 3" in read_until(master, b"Error")
-        assert make.wait(timeout=30) == 2
-
-
-def test_sigterm_to_make_reaches_the_program(makefile: Path) -> None:
-    with terminal("make", "-f", str(makefile), "run", "CODE=0") as (make, master):
-        read_until(master, b"ready")
-        make.terminate()
-
-        read_until(master, b"drained by SIGTERM")
         # make passes the signal on, waits, and then reports its own end.
-        assert make.wait(timeout=30) == -signal.SIGTERM
+        assert await terminal.wait() == -signal.SIGTERM
 
 
-def test_stopped_job_goes_on_where_it_was(makefile: Path) -> None:
+async def test_stopped_job_goes_on_where_it_was(makefile: str) -> None:
     # A shell with job control, as a person has it: Ctrl-Z, then `fg`, then Ctrl-C.
     script = f"set -m; make -f {makefile} run CODE=0; echo stopped with $?; fg; echo ended with $?"
-    with terminal("bash", "-c", script) as (_shell, master):
-        read_until(master, b"ready")
-        os.write(master, b"\x1a")
-        read_until(master, b"stopped with")
-        read_until(master, b"resumed")
-        os.write(master, b"\x03")
+    async with program_on_terminal(BASH, "-c", script) as terminal:
+        await terminal.wait_for("ready")
+        terminal.press(CTRL_Z)
+        await terminal.wait_for("stopped with")
+        await terminal.wait_for("resumed")
+        terminal.press(CTRL_C)
 
-        assert b"ended with 0" in read_until(master, b"ended with 0")
+        await terminal.wait_for("ended with 0")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_without_a_terminal_the_program_takes_the_place_of_the_tool(
-    makefile: Path, repository: Path, number: int
+    makefile: str, repository: Path, number: int
 ) -> None:
     command = [
         sys.executable,
         str(repository / "tools/foreground.py"),
         sys.executable,
-        str(makefile.parent / "program.py"),
+        str(Path(makefile).parent / "program.py"),
         "0",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
