@@ -7,7 +7,7 @@ definition must satisfy is checked on top of this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from durachart.definitions.errors import DefinitionInvalid
@@ -66,10 +66,14 @@ def compile_machine(
     scopes: Scopes = UNTYPED,
     machine_path: str = "/machine",
     implementations_path: str = "/implementations",
+    sources: Sequence[StateSource] | None = None,
 ) -> tuple[Machine | None, list[Finding]]:
     """Build a machine if possible, and say everything that is wrong or doubtful about it.
 
-    Arguments are those of ``build_machine``.
+    Arguments are those of ``build_machine``, and:
+
+    Args:
+        sources: The states, if ``read_states`` has read them before; what it reported is then not repeated.
 
     Returns:
         The machine, ``None`` if a finding is an error; the findings in the order found.
@@ -89,7 +93,8 @@ def compile_machine(
         )
     if not isinstance(machine_config, Mapping) or not isinstance(implementations, Mapping):
         return None, report.findings
-    sources = read_states(machine_config, machine_path, report)
+    if sources is None:
+        sources = read_states(machine_config, machine_path, report)
     targets = Targets({source.node.id: source.node for source in sources}, report)
     named = Implementations(implementations, implementations_path, report, plugins, scopes)
     named.compile_all(targets)

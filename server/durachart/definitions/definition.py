@@ -19,6 +19,7 @@ from durachart.definitions.publish import SECTIONS, check_document, uses_plugins
 from durachart.definitions.report import Report
 from durachart.definitions.schemas import Schemas, parse_schemas
 from durachart.definitions.states import read_states
+from durachart.definitions.uses import read_uses
 from durachart.engine import Machine
 
 Source = str | bytes | Mapping[str, Any] | Document
@@ -137,7 +138,7 @@ def load_published(source: Source, *, plugins: PublishedPlugins | None = None) -
     schemas = parse_schemas(document.get("schemas"), report.findings)
     effects = parse_effects(document.get("effects"), report.findings)
     config = document["machine"]
-    states = read_states(config, machine_path, Report()) if isinstance(config, Mapping) else []
+    states = read_uses(read_states(config, machine_path, Report())) if isinstance(config, Mapping) else []
     machine, findings = compile_machine(
         config,
         document.get("implementations"),

@@ -15,8 +15,7 @@ from durachart.definitions.findings import Finding, pointer
 from durachart.definitions.implementations import UNTYPED, Scopes
 from durachart.definitions.report import Report
 from durachart.definitions.schemas import Schemas, Validator
-from durachart.definitions.states import StateSource
-from durachart.definitions.uses import Use, read_actions, read_candidates, read_guards
+from durachart.definitions.uses import State, Use
 from durachart.expressions import CompileError, Scope, Type, compile_expression
 from durachart.expressions.schemas import type_of_schema
 from durachart.expressions.types import join
@@ -25,7 +24,7 @@ _STEP: Final = ("context", "event", "params", "now")
 _START: Final = ("context", "input", "now")
 
 
-def scopes_of(schemas: Schemas, states: Sequence[StateSource]) -> Scopes:
+def scopes_of(schemas: Schemas, states: Sequence[State]) -> Scopes:
     """The scopes in which a machine's expressions are compiled.
 
     A field that several events declare has the type they agree on; a field no event declares may still come
@@ -34,10 +33,7 @@ def scopes_of(schemas: Schemas, states: Sequence[StateSource]) -> Scopes:
     """
     context = _schema(schemas.context)
     handled = {
-        candidate.descriptor
-        for state in states
-        for candidate in read_candidates(state)
-        if candidate.slot == "on"
+        candidate.descriptor for state in states for candidate in state.candidates if candidate.slot == "on"
     }
     event = Type.object_of({"type": Type.STRING}, Type.DYN)
     if schemas.events and handled <= schemas.events.keys():
@@ -68,7 +64,7 @@ def _either(first: Type, second: Type) -> Type:
 
 
 def check_types(
-    states: Sequence[StateSource],
+    states: Sequence[State],
     implementations: Mapping[str, Any],
     path: str,
     schemas: Schemas,
@@ -87,9 +83,9 @@ def check_types(
     checker.check_assigned_keys()
     checker.check_delays()
     for state in states:
-        for use in read_guards(state):
+        for use in state.guards:
             checker.check_use("guards", use)
-        for use in read_actions(state):
+        for use in state.actions:
             checker.check_use("actions", use)
 
 

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 from durachart.definitions.findings import pointer
 from durachart.definitions.report import Report
-from durachart.definitions.states import StateSource
 from durachart.definitions.transitions import delay_of_key
-from durachart.definitions.uses import Candidate, read_actions, read_candidates
+from durachart.definitions.uses import Candidate, State
 from durachart.engine.model import StateNode, is_descendant
 from durachart.expressions import CompileError, compile_expression
 
@@ -43,7 +42,7 @@ _STREAM_PAIRS: Final = frozenset(
 
 
 def check_derived_data(
-    states: Sequence[StateSource], actions: Mapping[str, Any], path: str, report: Report
+    states: Sequence[State], actions: Mapping[str, Any], path: str, report: Report
 ) -> None:
     """Report context keys whose every computed value follows from the rest of the context alone.
 
@@ -53,7 +52,7 @@ def check_derived_data(
         path: JSON pointer of that section.
         report: Receives the warnings.
     """
-    used = {use.name for state in states for use in read_actions(state)}
+    used = {use.name for state in states for use in state.actions}
     computed: dict[str, list[tuple[str, str, bool]]] = {}
     for name, body in actions.items():
         entries = body.get("assign") if isinstance(body, Mapping) and name in used else None
@@ -95,7 +94,7 @@ def _derives(key: str, text: str) -> bool | None:
     return not _PATH.fullmatch(text.strip())
 
 
-def check_trivial(states: Sequence[StateSource], report: Report) -> None:
+def check_trivial(states: Sequence[State], report: Report) -> None:
     """Report a machine that decides nothing: one state, or two that only alternate."""
     root = states[0]
     leaves = [state for state in states if not state.node.children and state.node.type != "history"]
@@ -115,7 +114,7 @@ def check_trivial(states: Sequence[StateSource], report: Report) -> None:
         isinstance(candidate.config, dict)
         and (candidate.config.get("guard") or candidate.config.get("actions"))
         for state in states
-        for candidate in read_candidates(state)
+        for candidate in state.candidates
     )
     if (
         len(leaves) == 2
@@ -131,7 +130,7 @@ def check_trivial(states: Sequence[StateSource], report: Report) -> None:
         )
 
 
-def check_write_frequency(states: Sequence[StateSource], delays: Mapping[str, Any], report: Report) -> None:
+def check_write_frequency(states: Sequence[State], delays: Mapping[str, Any], report: Report) -> None:
     """Report timers that come round many times a second, and events whose names speak of a stream.
 
     Args:
@@ -141,7 +140,7 @@ def check_write_frequency(states: Sequence[StateSource], delays: Mapping[str, An
     """
     _check_fast_loops(states, delays, report)
     for state in states:
-        for candidate in read_candidates(state):
+        for candidate in state.candidates:
             if candidate.slot == "on" and not candidate.targets and _speaks_of_stream(candidate.descriptor):
                 report.warning(
                     "high_frequency",
@@ -159,11 +158,11 @@ def _speaks_of_stream(event_type: str) -> bool:
     return bool(_STREAM_WORDS.intersection(parts) or _STREAM_PAIRS & pairs)
 
 
-def _check_fast_loops(states: Sequence[StateSource], delays: Mapping[str, Any], report: Report) -> None:
+def _check_fast_loops(states: Sequence[State], delays: Mapping[str, Any], report: Report) -> None:
     """Report ``after`` transitions faster than ``FAST_MS`` from which such transitions alone lead back."""
     fast: list[tuple[Candidate, float]] = []
     for state in states:
-        for candidate in read_candidates(state):
+        for candidate in state.candidates:
             delay = _milliseconds(candidate, delays) if candidate.slot == "after" else None
             if delay is not None and delay < FAST_MS:
                 fast.append((candidate, delay))

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from durachart.definitions.findings import pointer
 from durachart.definitions.report import Report
-from durachart.definitions.states import StateSource, javascript_order
+from durachart.definitions.states import javascript_order
 from durachart.definitions.transitions import delay_of_key
+from durachart.definitions.uses import State
 from durachart.engine.model import is_wildcard
 
 MAX_MACHINE_ID: Final = 128
@@ -40,7 +41,7 @@ def check_machine_id(config: Mapping[str, Any], path: str, report: Report) -> No
         report.error("machine_id_invalid", path + "/id", "a machine's id has no control characters")
 
 
-def check_names(states: Iterable[StateSource], report: Report) -> None:
+def check_names(states: Iterable[State], report: Report) -> None:
     """Report ids, state keys, event types and delays that do something else than they seem to."""
     for state in states:
         _check_id(state, report)
@@ -49,7 +50,7 @@ def check_names(states: Iterable[StateSource], report: Report) -> None:
         _check_delays(state, report)
 
 
-def _check_id(state: StateSource, report: Report) -> None:
+def _check_id(state: State, report: Report) -> None:
     written = state.config.get("id")
     if state.node.parent is not None and isinstance(written, str) and "." in written:
         report.warning(
@@ -60,7 +61,7 @@ def _check_id(state: StateSource, report: Report) -> None:
         )
 
 
-def _check_keys(state: StateSource, report: Report) -> None:
+def _check_keys(state: State, report: Report) -> None:
     children = state.config.get("states")
     if not isinstance(children, Mapping):
         return
@@ -81,7 +82,7 @@ def _check_keys(state: StateSource, report: Report) -> None:
         )
 
 
-def _check_descriptors(state: StateSource, report: Report) -> None:
+def _check_descriptors(state: State, report: Report) -> None:
     on = state.config.get("on")
     if not isinstance(on, Mapping):
         return
@@ -113,7 +114,7 @@ def _check_descriptors(state: StateSource, report: Report) -> None:
                 )
 
 
-def _check_delays(state: StateSource, report: Report) -> None:
+def _check_delays(state: State, report: Report) -> None:
     after = state.config.get("after")
     if not isinstance(after, Mapping):
         return

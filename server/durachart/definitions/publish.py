@@ -22,12 +22,14 @@ from durachart.definitions.references import References
 from durachart.definitions.report import MAX_FINDINGS, Report
 from durachart.definitions.schemas import Schemas, parse_schemas
 from durachart.definitions.shapes import check_shapes
-from durachart.definitions.states import StateSource, read_states
+from durachart.definitions.states import read_states
 from durachart.definitions.topology import check_topology
 from durachart.definitions.trial import check_start
+from durachart.definitions.uses import State, read_uses
 from durachart.engine import Machine
 
 SECTIONS: Final = ("machine", "implementations", "schemas", "effects")
+_LIMITS: Final = frozenset({"too_many_states", "nested_too_deeply"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,12 @@ class Checked:
         machine: The built machine; ``None`` when it cannot be built.
         schemas: The schemas that could be compiled.
         effects: The effects that could be read, by action type.
-        states: Every state with its place in the document, the root first; empty when there is no machine to
-            read.
         findings: Everything found, in document order; at most ``MAX_FINDINGS``.
     """
 
     machine: Machine | None
     schemas: Schemas
     effects: Mapping[str, EffectSpec]
-    states: Sequence[StateSource]
     findings: tuple[Finding, ...]
 
     @property
@@ -80,25 +79,32 @@ def check_document(
     effects = parse_effects(document.get("effects"), report.findings, handlers=handlers)
     config = document.get("machine", {})
     implementations = document.get("implementations", {})
-    states = read_states(config, machine_path, Report()) if isinstance(config, Mapping) else []
+    reading = Report()
+    sources = read_states(config, machine_path, reading) if isinstance(config, Mapping) else []
+    if any(finding.code in _LIMITS for finding in reading.findings):
+        # What is too large is refused at once; looking further would take as long as for one that is not.
+        return Checked(None, schemas, effects, _merged(document, machine_path, reading.findings, ()))
+    states = read_uses(sources)
     machine, built = compile_machine(
-        config, implementations, plugins=plugins, scopes=scopes_of(schemas, states), machine_path=machine_path
+        config,
+        implementations,
+        plugins=plugins,
+        scopes=scopes_of(schemas, states),
+        machine_path=machine_path,
+        sources=sources,
     )
+    if reading.failed:
+        machine = None
     sections = implementations if isinstance(implementations, Mapping) else {}
     if states:
         check_machine_id(config, machine_path, report)
         _check_written(states, sections, effects, document, plugins, schemas, report)
     if machine is not None:
-        # The same states with the nodes of the machine, which know their transitions.
-        states = [
-            StateSource(node, state.config, state.path)
-            for node, state in zip(machine.nodes, states, strict=True)
-        ]
         _check_built(machine, states, sections, report)
         if not any(finding.severity == "error" for finding in report.findings):
             check_start(machine, schemas, machine_path, "/schemas", report)
-    findings = _merged(document, machine_path, built, report.findings)
-    return Checked(machine, schemas, effects, states, findings)
+    findings = _merged(document, machine_path, [*reading.findings, *built], report.findings)
+    return Checked(machine, schemas, effects, findings)
 
 
 def uses_plugins(document: Mapping[str, Any], plugins: Plugins) -> bool:
@@ -108,7 +114,7 @@ def uses_plugins(document: Mapping[str, Any], plugins: Plugins) -> bool:
         return False
     implementations = document.get("implementations")
     return References(
-        read_states(config, "", Report()),
+        read_uses(read_states(config, "", Report())),
         implementations if isinstance(implementations, Mapping) else {},
         "",
         {},
@@ -126,7 +132,7 @@ def _check_sections(document: Mapping[str, Any], report: Report) -> None:
 
 
 def _check_written(
-    states: Sequence[StateSource],
+    states: Sequence[State],
     implementations: Mapping[str, Any],
     effects: Mapping[str, EffectSpec],
     document: Mapping[str, Any],
@@ -149,7 +155,7 @@ def _check_written(
 
 
 def _check_built(
-    machine: Machine, states: Sequence[StateSource], implementations: Mapping[str, Any], report: Report
+    machine: Machine, states: Sequence[State], implementations: Mapping[str, Any], report: Report
 ) -> None:
     check_topology(states, report)
     check_trivial(states, report)

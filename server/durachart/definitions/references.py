@@ -10,9 +10,8 @@ from durachart.definitions.findings import pointer
 from durachart.definitions.implementations import Plugins
 from durachart.definitions.report import Report
 from durachart.definitions.shapes import BUILT_INS, is_foreign
-from durachart.definitions.states import StateSource
 from durachart.definitions.transitions import delay_of_key
-from durachart.definitions.uses import Use, read_actions, read_candidates, read_guards
+from durachart.definitions.uses import State, Use
 from durachart.engine.model import is_wildcard, matching_descriptors
 
 SECTIONS: Final = ("guards", "actions", "delays", "context", "outputs")
@@ -39,7 +38,7 @@ class References:
 
     def __init__(
         self,
-        states: Sequence[StateSource],
+        states: Sequence[State],
         implementations: Mapping[str, Any],
         path: str,
         effects: Mapping[str, EffectSpec],
@@ -68,9 +67,9 @@ class References:
         """Report what is missing, what is never used, and effects that fit nothing."""
         self._check_sections()
         for state in self.states:
-            for use in read_guards(state):
+            for use in state.guards:
                 self._check_guard_use(use)
-            for use in read_actions(state):
+            for use in state.actions:
                 self._check_action_use(use)
             self._check_delay_uses(state)
         self._check_members()
@@ -148,7 +147,7 @@ class References:
         implementation = self.actions.get(action)
         return isinstance(implementation, Mapping) and "assign" in implementation
 
-    def _check_delay_uses(self, state: StateSource) -> None:
+    def _check_delay_uses(self, state: State) -> None:
         after = state.config.get("after")
         if isinstance(after, Mapping):
             for key in after:
@@ -205,7 +204,7 @@ class References:
         descriptors = {
             candidate.descriptor
             for state in self.states
-            for candidate in read_candidates(state)
+            for candidate in state.candidates
             if candidate.slot == "on"
         }
         wildcards = [name for name in descriptors if is_wildcard(name)]

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from durachart.definitions.findings import pointer
 from durachart.definitions.report import Report
-from durachart.definitions.states import StateSource, kind_of
-from durachart.definitions.uses import Candidate, listed, read_candidates
+from durachart.definitions.states import kind_of
+from durachart.definitions.uses import Candidate, State, listed
 
 STATE_KEYS: Final = (
     "id",
@@ -95,7 +95,7 @@ def is_foreign(action: str) -> bool:
     return bare in _ACTOR_ACTIONS or bare in _CODE_ACTIONS or (action != bare and action not in BUILT_INS)
 
 
-def check_shapes(states: Iterable[StateSource], named: frozenset[str], report: Report) -> None:
+def check_shapes(states: Iterable[State], named: frozenset[str], report: Report) -> None:
     """Report what is wrong with the keys and shapes of every state.
 
     Args:
@@ -108,14 +108,14 @@ def check_shapes(states: Iterable[StateSource], named: frozenset[str], report: R
         _check_keys(state, report)
         _check_kind(state, report)
         _check_texts(state, report)
-        for candidate in read_candidates(state):
+        for candidate in state.candidates:
             _check_candidate(candidate, named, report)
         for slot in ("entry", "exit"):
             _check_actions(state.config.get(slot), f"{state.path}/{slot}", named, report)
         _check_initial(state, named, report)
 
 
-def _check_keys(state: StateSource, report: Report) -> None:
+def _check_keys(state: State, report: Report) -> None:
     known = ROOT_KEYS if state.node.parent is None else STATE_KEYS
     for key in state.config:
         if key in known:
@@ -135,7 +135,7 @@ def _check_keys(state: StateSource, report: Report) -> None:
         report.error(code, state.path + pointer(key), message, hint)
 
 
-def _check_kind(state: StateSource, report: Report) -> None:
+def _check_kind(state: State, report: Report) -> None:
     """What a state of its kind may hold; XState ignores all of it in silence."""
     config, path = state.config, state.path
     written = config.get("type")
@@ -163,7 +163,7 @@ def _check_kind(state: StateSource, report: Report) -> None:
         report.error("history_kind", path + "/history", "a history node is `shallow` or `deep`")
 
 
-def _check_texts(state: StateSource, report: Report) -> None:
+def _check_texts(state: State, report: Report) -> None:
     for key in ("description", "version"):
         value = state.config.get(key, "")
         if not isinstance(value, str):
@@ -245,7 +245,7 @@ def _check_built_in(name: str, params: object, path: str, report: Report) -> Non
         report.error("event_invalid", place, "a wildcard is no event", "name one event")
 
 
-def _check_initial(state: StateSource, named: frozenset[str], report: Report) -> None:
+def _check_initial(state: State, named: frozenset[str], report: Report) -> None:
     initial = state.config.get("initial")
     if not isinstance(initial, dict):
         return

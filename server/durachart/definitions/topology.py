@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from durachart.definitions.report import Report
-from durachart.definitions.states import StateSource
 from durachart.definitions.targets import Targets
-from durachart.definitions.uses import Candidate, read_candidates
+from durachart.definitions.uses import Candidate, State
 from durachart.engine.model import StateNode, Transition, is_descendant
 
 
-def check_topology(states: Sequence[StateSource], report: Report) -> None:
+def check_topology(states: Sequence[State], report: Report) -> None:
     """Report what the graph of states shows.
 
     Args:
@@ -90,7 +89,7 @@ def can_complete(node: StateNode) -> bool:
     return any(child.type == "final" for child in node.regions)
 
 
-def _check_reachable(state: StateSource, reachable: set[StateNode], report: Report) -> None:
+def _check_reachable(state: State, reachable: set[StateNode], report: Report) -> None:
     node = state.node
     # Below an unreachable state everything is: saying it once is enough.
     if node in reachable or node.parent not in reachable:
@@ -111,7 +110,7 @@ def _check_reachable(state: StateSource, reachable: set[StateNode], report: Repo
         )
 
 
-def _check_final(state: StateSource, report: Report) -> None:
+def _check_final(state: State, report: Report) -> None:
     if state.node.type != "final":
         return
     for key in ("on", "always", "after", "onDone"):
@@ -124,7 +123,7 @@ def _check_final(state: StateSource, report: Report) -> None:
             )
 
 
-def _check_history(state: StateSource, report: Report) -> None:
+def _check_history(state: State, report: Report) -> None:
     node = state.node
     if node.type == "history" and node.parent is not None and node.parent.parent is None:
         report.warning(
@@ -135,10 +134,10 @@ def _check_history(state: StateSource, report: Report) -> None:
         )
 
 
-def _lists(state: StateSource) -> Iterator[list[Candidate]]:
+def _lists(state: State) -> Iterator[list[Candidate]]:
     """The candidates of a state, list by list."""
     current: list[Candidate] = []
-    for candidate in read_candidates(state):
+    for candidate in state.candidates:
         current.append(candidate)
         if candidate.is_last:
             yield current

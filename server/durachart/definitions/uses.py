@@ -7,14 +7,36 @@ What has the wrong shape is skipped here; ``shapes`` reports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from durachart.definitions.findings import pointer
 from durachart.definitions.states import StateSource
+from durachart.engine.model import StateNode
 
 Slot = Literal["on", "after", "always", "onDone", "entry", "exit", "initial"]
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """One state as written, with everything in it that the checks look at, read once.
+
+    Attributes:
+        node: The state of the built machine, or of one that could not be built.
+        config: Its part of the document.
+        path: JSON pointer to that part.
+        candidates: Its transitions: ``on``, ``after``, ``always``, ``onDone``, each in the order written.
+        actions: Every use of an action in it.
+        guards: Every use of a guard in it.
+    """
+
+    node: StateNode
+    config: Mapping[str, Any]
+    path: str
+    candidates: list[Candidate] = field(default_factory=list)
+    actions: list[Use] = field(default_factory=list)
+    guards: list[Use] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +52,7 @@ class Candidate:
         is_last: Whether no other candidate follows it.
     """
 
-    state: StateSource
+    state: State
     slot: Slot
     descriptor: str
     path: str
@@ -64,15 +86,13 @@ class Use:
     """One use of an action or a guard.
 
     Attributes:
-        state: The state in which it stands.
-        slot: Where in that state.
+        slot: Where in its state.
         candidate: The transition it belongs to; ``None`` for entry, exit and ``initial.actions``.
         path: JSON pointer of the use.
         name: Its type.
         params: Its static parameters; ``None`` when there are none or they are no object.
     """
 
-    state: StateSource
     slot: Slot
     candidate: Candidate | None
     path: str
@@ -80,8 +100,19 @@ class Use:
     params: dict[str, Any] | None
 
 
-def read_candidates(state: StateSource) -> Iterator[Candidate]:
-    """Every candidate of a state: ``on``, ``after``, ``always``, ``onDone``, each in the order written."""
+def read_uses(sources: Iterable[StateSource]) -> list[State]:
+    """Every state with what is in it, in document order."""
+    states = []
+    for source in sources:
+        state = State(source.node, source.config, source.path)
+        state.candidates.extend(_read_candidates(state))
+        _read_actions(state)
+        _read_guards(state)
+        states.append(state)
+    return states
+
+
+def _read_candidates(state: State) -> Iterator[Candidate]:
     keyed: tuple[Slot, ...] = ("on", "after")
     for slot in keyed:
         mapping = state.config.get(slot)
@@ -94,9 +125,7 @@ def read_candidates(state: StateSource) -> Iterator[Candidate]:
             yield from _candidates(state, slot, "", state.config[slot], f"{state.path}/{slot}")
 
 
-def _candidates(
-    state: StateSource, slot: Slot, descriptor: str, value: object, path: str
-) -> Iterator[Candidate]:
+def _candidates(state: State, slot: Slot, descriptor: str, value: object, path: str) -> Iterator[Candidate]:
     if isinstance(value, list):
         for index, item in enumerate(value):
             is_last = index == len(value) - 1
@@ -105,27 +134,25 @@ def _candidates(
         yield Candidate(state, slot, descriptor, path, value, is_last=True)
 
 
-def read_actions(state: StateSource) -> Iterator[Use]:
-    """Every use of an action in a state, wherever it stands."""
+def _read_actions(state: State) -> None:
     own: tuple[Slot, ...] = ("entry", "exit")
     for slot in own:
-        yield from _actions(state, slot, None, state.config.get(slot), f"{state.path}/{slot}")
+        if slot in state.config:
+            _add_actions(state, slot, None, state.config[slot], f"{state.path}/{slot}")
     initial = state.config.get("initial")
     if isinstance(initial, dict):
-        yield from _actions(state, "initial", None, initial.get("actions"), f"{state.path}/initial/actions")
-    for candidate in read_candidates(state):
-        if isinstance(candidate.config, dict):
-            actions = candidate.config.get("actions")
-            yield from _actions(state, candidate.slot, candidate, actions, candidate.path + "/actions")
+        _add_actions(state, "initial", None, initial.get("actions"), f"{state.path}/initial/actions")
+    for candidate in state.candidates:
+        if isinstance(candidate.config, dict) and "actions" in candidate.config:
+            actions = candidate.config["actions"]
+            _add_actions(state, candidate.slot, candidate, actions, candidate.path + "/actions")
 
 
-def _actions(
-    state: StateSource, slot: Slot, candidate: Candidate | None, value: object, path: str
-) -> Iterator[Use]:
+def _add_actions(state: State, slot: Slot, candidate: Candidate | None, value: object, path: str) -> None:
     for place, item in listed(value, path):
-        use = _use(state, slot, candidate, item, place)
+        use = _use(slot, candidate, item, place)
         if use is not None:
-            yield use
+            state.actions.append(use)
 
 
 def listed(value: object, path: str) -> list[tuple[str, object]]:
@@ -135,19 +162,19 @@ def listed(value: object, path: str) -> list[tuple[str, object]]:
     return [] if value is None else [(path, value)]
 
 
-def read_guards(state: StateSource) -> Iterator[Use]:
-    """Every use of a guard in a state."""
-    for candidate in read_candidates(state):
-        use = _use(state, candidate.slot, candidate, candidate.guard, candidate.path + "/guard")
-        if use is not None:
-            yield use
+def _read_guards(state: State) -> None:
+    for candidate in state.candidates:
+        if candidate.guard is not None:
+            use = _use(candidate.slot, candidate, candidate.guard, candidate.path + "/guard")
+            if use is not None:
+                state.guards.append(use)
 
 
-def _use(state: StateSource, slot: Slot, candidate: Candidate | None, value: object, path: str) -> Use | None:
+def _use(slot: Slot, candidate: Candidate | None, value: object, path: str) -> Use | None:
     if isinstance(value, str):
-        return Use(state, slot, candidate, path, value, None)
+        return Use(slot, candidate, path, value, None)
     if isinstance(value, dict) and isinstance(value.get("type"), str):
         params = value.get("params")
         name: str = value["type"]
-        return Use(state, slot, candidate, path, name, params if isinstance(params, dict) else None)
+        return Use(slot, candidate, path, name, params if isinstance(params, dict) else None)
     return None

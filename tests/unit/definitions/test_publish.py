@@ -436,6 +436,16 @@ def test_many_problems_are_bounded_and_errors_come_first() -> None:
     assert any(finding.severity == "error" for finding in findings)
 
 
+def test_machine_over_a_limit_is_refused_for_that_alone() -> None:
+    states: dict[str, Any] = {f"s{number}": {"bad": 1} for number in range(50_001)}
+    assert found({"machine": {"id": "m", "initial": "s0", "states": states}}) == [("too_many_states", "")]
+    nested: dict[str, Any] = {}
+    for _ in range(65):
+        nested = {"initial": "x", "states": {"x": nested}}
+    [(code, _)] = found({"machine": {"id": "m", "wrong": 1, **nested}})
+    assert code == "nested_too_deeply"
+
+
 # --- types -------------------------------------------------------------------------------------------------
 
 TYPED_SCHEMAS = {
