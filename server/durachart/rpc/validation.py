@@ -62,7 +62,7 @@ def _instance(ref: types.InstanceRef, present: bool, field: str, problems: Probl
 
 
 def _namespace(namespace: str, field: str, problems: Problems) -> None:
-    if len(namespace) > MAX_NAMESPACE_CHARS or not _NAMESPACE.match(namespace):
+    if namespace and (len(namespace) > MAX_NAMESPACE_CHARS or not _NAMESPACE.match(namespace)):
         problems.append(
             Violation(field, f"must be at most {MAX_NAMESPACE_CHARS} characters of A-Z a-z 0-9 . _ -")
         )
@@ -71,7 +71,7 @@ def _namespace(namespace: str, field: str, problems: Problems) -> None:
 def _name(name: str, most: int, field: str, problems: Problems) -> None:
     if not 1 <= len(name) <= most:
         problems.append(Violation(field, f"must have 1 to {most} characters, has {len(name)}"))
-    elif _CONTROL.search(name):
+    elif not name.isprintable() and _CONTROL.search(name):
         problems.append(Violation(field, "must not contain control characters"))
 
 
