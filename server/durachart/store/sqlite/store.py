@@ -202,7 +202,7 @@ class SqliteStore(Reads):
 
     def _connect(self) -> sqlite3.Connection:
         """The writer's connection; transactions are begun and ended by its jobs."""
-        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=64)
+        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
         for pragma in (
             f"busy_timeout = {self._settings.busy_timeout_ms}",
             # An acknowledged commit survives the loss of power, not only of the process.
