@@ -58,8 +58,8 @@ def _smallest(schema: object, depth: int) -> Any:
         )
     if kind in _EMPTY:
         return _EMPTY[kind]
-    properties = schema.get("properties")
+    declared = schema.get("properties")
+    properties = declared if isinstance(declared, Mapping) else {}
     required = schema.get("required")
-    if not isinstance(properties, Mapping) or not isinstance(required, list):
-        return {}
-    return {name: _smallest(properties.get(name), depth + 1) for name in required if isinstance(name, str)}
+    names = required if isinstance(required, list) else []
+    return {name: _smallest(properties.get(name), depth + 1) for name in names if isinstance(name, str)}

@@ -183,3 +183,11 @@ def test_references_by_anchor_and_escaped_pointer_are_followed() -> None:
         }
     )
     assert [v.path for v in schemas.validate_event("E", {"a": 1, "b": "x"})] == ["/a", "/b"]
+
+
+def test_schema_nested_beyond_the_validator_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(2_000):
+        schema = {"items": schema}
+    [(code, path)] = codes({"context": schema})
+    assert (code, path) == ("schema_invalid", "/schemas/context")
