@@ -70,10 +70,8 @@ def compile_machine(
 ) -> tuple[Machine | None, list[Finding]]:
     """Build a machine if possible, and say everything that is wrong or doubtful about it.
 
-    Arguments are those of ``build_machine``, and:
-
-    Args:
-        sources: The states, if ``read_states`` has read them before; what it reported is then not repeated.
+    Arguments are those of ``build_machine``. ``sources`` are the states, if ``read_states`` has read them
+    before; what it reported is then not repeated.
 
     Returns:
         The machine, ``None`` if a finding is an error; the findings in the order found.
