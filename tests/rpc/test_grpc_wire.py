@@ -54,6 +54,13 @@ async def test_a_request_just_over_the_bound_is_refused_with_a_reason(channel: g
     assert await failure(call) == ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
 
 
+async def test_a_compressed_request_is_taken_and_a_bomb_is_not(channel: grpc.aio.Channel) -> None:
+    call = channel.unary_unary(HEALTH + "Check")
+    assert await call(b"", compression=grpc.Compression.Gzip)
+    bomb = call(b"\0" * (64 * 1024 * 1024), compression=grpc.Compression.Gzip)
+    assert await bomb.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_a_method_that_is_not_there_is_unimplemented(channel: grpc.aio.Channel) -> None:
     path = "/durachart.v1.StateMachineService/Nothing"
     assert await failure(channel.unary_unary(path)(b"")) == ("UNIMPLEMENTED", "METHOD_UNKNOWN")

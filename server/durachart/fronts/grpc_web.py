@@ -89,7 +89,8 @@ class GrpcWeb:
 
     def refusal(self, error: RpcError, trailers: Sequence[Entry] = ()) -> Reply:
         """Trailers alone, behind HTTP status 200."""
-        return Reply(200, [(b"content-type", self.content_type.encode())], self.end(error, trailers))
+        headers = [(b"content-type", self.content_type.encode()), (b"grpc-accept-encoding", b"identity")]
+        return Reply(200, headers, self.end(error, trailers))
 
     def head(self, ctx: CallContext) -> list[Header]:
         """Content type and the handler's headers."""
