@@ -97,12 +97,15 @@ ITEM = {"sku": "tea", "quantity": 2, "price_cents": 450}
 
 
 async def test_an_order_is_driven_to_its_end(client: Client) -> None:
+    """A12: state, context, version and allowed events come in one call."""
     created = await client.create("o", input_json='{"customer": "ada"}', labels={"shop": "berlin"})
     assert (created.state.version, created.state.value_json) == (0, '"draft"')
     assert dict(created.state.labels) == {"shop": "berlin"}
     added = await client.send("o", "ADD_ITEM", ITEM, expected_version=0)
     assert (added.state.version, added.changed, added.replayed) == (1, True, False)
     await client.send("o", "SUBMIT")
+    read = await client.ask(f"{INSTANCES}/GetState", instances.GetStateRequest(instance=client.ref("o")))
+    assert list(read.state.allowed_events) == ["CANCEL", "PAYMENT_FAILED", "PAYMENT_SUCCESS"]
     paid = await client.send("o", "PAYMENT_SUCCESS", {"payment_id": "p-7"}, view=types.INSTANCE_VIEW_BASIC)
     assert paid.state.status == types.INSTANCE_STATUS_DONE
     assert paid.state.context_json == ""
@@ -112,6 +115,7 @@ async def test_an_order_is_driven_to_its_end(client: Client) -> None:
 
 
 async def test_refusals_say_what_would_be_allowed(client: Client) -> None:
+    """A5, A6, A10: refusals are told apart, a conflict shows both versions, not-found is typed."""
     await client.create("o", input_json='{"customer": "ada"}')
     guard = await client.refused(f"{INSTANCES}/SendEvent", client.event("o", "SUBMIT"))
     assert (guard.code, guard.info.reason) == ("FAILED_PRECONDITION", "GUARD_REJECTED")
@@ -180,6 +184,7 @@ async def test_lists_are_paged(client: Client) -> None:
 
 
 async def test_a_watch_begins_with_what_is_and_goes_on_with_what_happens(client: Client) -> None:
+    """F1, F3: state changes are streamed."""
     await client.create("o")
     request = instances.WatchStateRequest(instances=[client.ref("o")])
     watch = client.start(f"{INSTANCES}/WatchState", request)
@@ -249,6 +254,7 @@ async def test_a_definition_with_problems_names_them_all(client: Client) -> None
 
 
 async def test_a_generation_is_watched_to_its_end(client: Client) -> None:
+    """F3, A20: tokens are streamed; the response is stored only when complete."""
     ref = client.ref("c", "canvas")
     none = await client.refused(f"{TOKENS}/WatchTokens", tokens.WatchTokensRequest(instance=ref))
     assert (none.code, none.info.reason) == ("NOT_FOUND", "NO_GENERATION")
@@ -273,6 +279,7 @@ async def test_a_generation_is_watched_to_its_end(client: Client) -> None:
 
 
 async def test_a_generation_is_stopped(client: Client) -> None:
+    """A21: Stop aborts the stream, and the canvas shows its stored state again."""
     ref = client.ref("c", "canvas")
     await client.send("c", "SET_EVALS", {"evals": []}, instance=ref, create_if_missing=True)
     stop = tokens.StopGenerationRequest(instance=ref)

@@ -87,6 +87,7 @@ async def get_state(server: Running, caller: Caller, name: str, **options: Any) 
 
 @pytest.mark.parametrize("protocol", ["grpc", "grpc_web", "connect_json"])
 async def test_a_call_is_a_child_of_its_callers_span(protocol: str, driver: Driver) -> None:
+    """F6: calls are traced in an OpenTelemetry backend."""
     async with traced() as (server, collector, stack):
         async with AsyncExitStack() as clients:
             caller: Caller = WebCaller(driver, server.url, protocol)
