@@ -289,7 +289,8 @@ class _Checker:
         node.test = self.visit_bool(node.test, "the condition before `?`")
         node.then, node.otherwise = self.visit(node.then), self.visit(node.otherwise)
         first, second = node.then.type, node.otherwise.type
-        if not accepts(first, second) and not accepts(second, first):
+        either_null = "null_type" in (first.kind, second.kind)
+        if not either_null and not accepts(first, second) and not accepts(second, first):
             self.fail(f"`?:` gives {first} or {second}; both must be of one type", node, "wrap one in dyn()")
         node.type = join(first, second)
 

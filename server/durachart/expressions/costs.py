@@ -36,12 +36,8 @@ _OF_LOOPS: Final = 4
 
 
 def cost_of(node: Expr) -> int:
-    """Units for one evaluation of the whole tree under ``node``; loops count one turn of nothing."""
-    below = (
-        sum(cost_of(child) for child in children(node))
-        if not isinstance(node, Macro)
-        else cost_of(node.source)
-    )
+    """Units for one evaluation of the whole tree under ``node``, the turns of its loops excepted."""
+    below = sum(cost_of(child) for child in children(node))
     match node:
         case Call():
             return below + _OF_CALLS.get(node.function, _OF_CALENDAR)

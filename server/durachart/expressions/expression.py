@@ -198,8 +198,6 @@ class _ByTheBook:
         except EvaluationError as error:
             error.locate(self.text, self.offset_of(error))
             raise
-        except RecursionError:
-            raise EvaluationError("a value is nested too deeply for the stack that is left") from None
 
     def generate(self) -> Evaluate:
         """Compile the text once more, to source whose lines are places in it."""

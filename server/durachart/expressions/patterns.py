@@ -43,10 +43,7 @@ class Pattern:
         try:
             compiled: Any = re2.compile(text, options)
         except re2.error as error:
-            reason = error.args[0] if error.args else "unknown"
-            if isinstance(reason, bytes):
-                reason = reason.decode("utf-8", "replace")
-            raise EvaluationError(f"`{text[:80]}` is not a regular expression of RE2: {reason}") from None
+            raise EvaluationError(f"`{text[:80]}` is not a regular expression of RE2: {error}") from None
         self._search = compiled.search
         self.instructions = int(compiled.programsize)
 

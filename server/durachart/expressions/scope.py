@@ -31,7 +31,10 @@ class Scope:
             raise ValueError(
                 f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}"
             )
-        self.variables: Mapping[str, Type] = MappingProxyType(dict(variables))
+        # In one order, whatever the caller's: error messages list them.
+        self.variables: Mapping[str, Type] = MappingProxyType(
+            {name: variables[name] for name in VARIABLES if name in variables}
+        )
 
     @staticmethod
     def from_schemas(

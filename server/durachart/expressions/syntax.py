@@ -205,7 +205,7 @@ Expr: TypeAlias = (
 
 
 def children(node: Expr) -> list[Expr]:
-    """The node's direct parts, in the order they are written."""
+    """The parts evaluated once whenever the node is, as written: of a loop its source, not its body."""
     match node:
         case Select():
             return [node.operand]
@@ -226,6 +226,6 @@ def children(node: Expr) -> list[Expr]:
         case MapLiteral():
             return [part for entry in node.entries for part in entry]
         case Macro():
-            return [part for part in (node.source, node.predicate, node.transform) if part is not None]
+            return [node.source]
         case _:
             return []

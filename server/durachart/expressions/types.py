@@ -121,7 +121,7 @@ def join(first: Type, second: Type) -> Type:
         return second.or_null()
     if second.kind == "null_type":
         return first.or_null()
-    if first.kind != second.kind or first.kind in ("dyn", "object"):
+    if first.kind != second.kind or first.kind in ("dyn", "object") or not accepts(first, second):
         return Type.DYN
     joined = Type(
         first.kind,

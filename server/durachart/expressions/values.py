@@ -7,6 +7,7 @@ A CEL map is a dict whose bool keys are :data:`TRUE_KEY` and :data:`FALSE_KEY`, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 #: Anything an expression can hold.
@@ -23,74 +24,36 @@ class UInt(int):
     __slots__ = ()
 
 
+@dataclass(slots=True)
 class TypeValue:
     """A type as a value, compared by name."""
 
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TypeValue) and other.name == self.name
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def __repr__(self) -> str:
-        return f"TypeValue({self.name!r})"
+    name: str
 
 
+@dataclass(slots=True, eq=False)
 class BoolKey:
-    """A bool used as a map key."""
+    """A bool used as a map key; there are two, compared by identity."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: bool) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return f"BoolKey({self.value})"
+    value: bool
 
 
 TRUE_KEY: Final = BoolKey(True)
 FALSE_KEY: Final = BoolKey(False)
 
 
+@dataclass(slots=True)
 class Timestamp:
     """An instant: nanoseconds since the Unix epoch, from year 1 to year 9999."""
 
-    __slots__ = ("nanoseconds",)
-
-    def __init__(self, nanoseconds: int) -> None:
-        self.nanoseconds = nanoseconds
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Timestamp) and other.nanoseconds == self.nanoseconds
-
-    def __hash__(self) -> int:
-        return hash(self.nanoseconds)
-
-    def __repr__(self) -> str:
-        return f"Timestamp({self.nanoseconds})"
+    nanoseconds: int
 
 
+@dataclass(slots=True)
 class Duration:
     """A length of time in nanoseconds, at most 315,576,000,000 seconds either way."""
 
-    __slots__ = ("nanoseconds",)
-
-    def __init__(self, nanoseconds: int) -> None:
-        self.nanoseconds = nanoseconds
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Duration) and other.nanoseconds == self.nanoseconds
-
-    def __hash__(self) -> int:
-        return hash(self.nanoseconds)
-
-    def __repr__(self) -> str:
-        return f"Duration({self.nanoseconds})"
+    nanoseconds: int
 
 
 #: The exact Python class of a value -> its CEL type's name.

@@ -100,11 +100,16 @@ def holds_no_json(value):
 BEYOND_THE_SPECIFICATION = ("`int` cannot be called with bool",)
 
 
+#: What we refuse to compile although it might never be reached: it could not work if it were.
+STRICTER = ("cannot be a map's key", "is not a timestamp", "is not a duration")
+
+
 def agree(text, oracle):
     theirs = oracle.ask(text)
     assume(theirs is not None and "refused" not in theirs)
     mine = ours(text)
     assume(not mine.get("error", "").startswith(BEYOND_THE_SPECIFICATION))
+    assume(not any(reason in mine.get("refused", "") for reason in STRICTER))
     if "value" in theirs and not holds_no_json(theirs["value"]):
         assert same(mine.get("value", ...), theirs["value"]), f"{text}\nours {mine}\ncel-cpp {theirs}"
     else:
@@ -117,7 +122,7 @@ def test_well_typed_expressions_have_cel_cpp_values(oracle, text):
     agree(text, oracle)
 
 
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(anything)
 def test_any_expression_has_cel_cpp_value_or_none_from_either(oracle, text):
     agree(text, oracle)
