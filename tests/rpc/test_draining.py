@@ -9,12 +9,14 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2
 
+from durachart.fronts.grpc_front import GrpcSettings
 from durachart.fronts.http_server import HttpSettings, serve_http
+from durachart.fronts.serving import serving
 from durachart.rpc.gen import state_machine_service_pb2 as instances
 from durachart.rpc.gen import types_pb2 as types
 from durachart.rpc.service import Method
 from tests.rpc.callers import PROTOCOLS, Caller, Driver, WebCaller, grpc_caller, outcome
-from tests.rpc.scripted import Running, running
+from tests.rpc.scripted import ANY_PORT, Running, Scripted, running, scripted_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -110,3 +112,15 @@ async def test_an_address_can_be_listened_on_again_at_once() -> None:
         address = server.http
     async with serve_http(None, HttpSettings(address=address)) as again:
         assert again == address
+
+
+async def test_a_front_that_is_off_is_not_there() -> None:
+    service = scripted_service(Scripted())
+    async with serving(service, grpc=None, http=HttpSettings(address=ANY_PORT)) as addresses:
+        assert addresses.grpc is None
+        assert addresses.http is not None
+    async with serving(
+        scripted_service(Scripted()), grpc=GrpcSettings(address=ANY_PORT), http=None
+    ) as addresses:
+        assert addresses.http is None
+        assert addresses.grpc is not None
