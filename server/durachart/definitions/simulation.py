@@ -27,6 +27,9 @@ from durachart.engine import (
     tags,
 )
 
+MAX_FIRINGS = 10_000
+"""Timers that may fire while one item of a script lets time pass."""
+
 ADVANCE = "$advance_ms"
 """The key of a script item that lets time pass instead of sending an event."""
 
@@ -91,12 +94,13 @@ class Simulator:
     def advance(self, milliseconds: int) -> None:
         """Let time pass (>= 0); every timer fires at its own time, the earliest first.
 
-        A timer armed on the way counts from the instant it was armed at.
+        A timer armed on the way counts from the instant it was armed at. More than ``MAX_FIRINGS`` are a failure.
         """
         if milliseconds < 0:
             raise ValueError("time does not run backwards")
         self.macrosteps = []
         target_ms = self.now_ms + milliseconds
+        firings = 0
         while self.status == "active":
             snapshot = self.snapshot
             assert snapshot is not None
@@ -104,6 +108,10 @@ class Simulator:
             if not due:
                 break
             timer = min(due, key=lambda timer: (timer.due_at_ms, timer.sequence))
+            firings += 1
+            if firings > MAX_FIRINGS:
+                self._fail(f"more than {MAX_FIRINGS:,} timers fired within {milliseconds} ms")
+                break
             self.now_ms = max(self.now_ms, timer.due_at_ms)
             self._fire(snapshot, timer.key)
         self.now_ms = target_ms
@@ -119,14 +127,16 @@ class Simulator:
         except InvalidEvent:
             raise
         except EngineError as error:
-            self.error = str(error)
-            # A failure discards everything since the last stable state that was shown, earlier timers
-            # included.
-            self.macrosteps = []
+            self._fail(str(error))
         else:
             self.snapshot = taken.snapshot
             self.error = taken.snapshot.error or ""
             self.macrosteps.append(taken)
+
+    def _fail(self, message: str) -> None:
+        self.error = message
+        # A failure discards all that the item did, timers that fired before it included.
+        self.macrosteps = []
 
     def describe(self) -> dict[str, Any]:
         """The present state and what the last item did, as JSON data in the corpus's format."""

@@ -98,7 +98,9 @@ def _id_of(state: Mapping[str, Any], path: str, report: Report) -> str:
 
 
 def _children_of(state: Mapping[str, Any], path: str, report: Report) -> list[tuple[str, Mapping[str, Any]]]:
-    states = state.get("states") or {}
+    states = state.get("states")
+    if not is_given(states):
+        return []
     if not isinstance(states, Mapping):
         report.error(
             "states_not_object",
@@ -125,8 +127,8 @@ def _type_of(
     state: Mapping[str, Any], path: str, report: Report, *, has_children: bool, is_root: bool
 ) -> NodeType:
     declared = state.get("type")
-    if not declared:
-        return "compound" if has_children else "history" if state.get("history") else "atomic"
+    if not is_given(declared):
+        return "compound" if has_children else "history" if is_given(state.get("history")) else "atomic"
     known: tuple[NodeType, ...] = get_args(NodeType)
     if declared in known and not (declared == "history" and is_root):
         node_type: NodeType = declared
@@ -155,6 +157,11 @@ def _link(sources: Iterable[StateSource]) -> None:
         node.histories = tuple(child for child in own.values() if child.type == "history")
         if node.parent is not None:
             node.parent.last = max(node.parent.last, node.last)
+
+
+def is_given(value: object) -> bool:
+    """Whether JavaScript takes a value for true, as XState does where a key is optional: ``{}`` is one."""
+    return value is not None and value is not False and value not in ("", 0)
 
 
 def kind_of(value: object) -> str:

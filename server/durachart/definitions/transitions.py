@@ -8,7 +8,7 @@ from typing import Any
 
 from durachart.definitions.implementations import Implementations
 from durachart.definitions.report import Report
-from durachart.definitions.states import StateSource, javascript_order, kind_of, pointer_below
+from durachart.definitions.states import StateSource, is_given, javascript_order, kind_of, pointer_below
 from durachart.definitions.targets import Targets
 from durachart.engine import actions
 from durachart.engine.actions import Action
@@ -68,7 +68,7 @@ class TransitionReader:
         wildcards.sort(key=len, reverse=True)
         node.wildcards = tuple((descriptor, on[descriptor]) for descriptor in wildcards)
         always = config.get("always")
-        if always:
+        if is_given(always):
             node.always = self._transitions(node, "", always, pointer_below(path, "always"))
 
     # --- where a state starts and ends ---------------------------------------------------------------------
@@ -77,7 +77,7 @@ class TransitionReader:
         node, config, path = source.node, source.config, source.path
         initial = config.get("initial")
         place = pointer_below(path, "initial")
-        if not initial:
+        if not is_given(initial):
             if node.type == "compound":
                 first = next(iter(node.children), None)
                 hint = f"try `initial: {first!r}`" if first else "a compound state needs states to be in"
@@ -139,7 +139,7 @@ class TransitionReader:
     def _read_on(self, source: StateSource, on: dict[str, tuple[Transition, ...]]) -> None:
         node, path = source.node, pointer_below(source.path, "on")
         declared = source.config.get("on")
-        if not declared:
+        if not is_given(declared):
             return
         if not isinstance(declared, Mapping):
             self.report.error(
@@ -158,7 +158,7 @@ class TransitionReader:
 
     def _read_done(self, source: StateSource, on: dict[str, tuple[Transition, ...]]) -> None:
         declared = source.config.get("onDone")
-        if declared:
+        if is_given(declared):
             descriptor = f"xstate.done.state.{source.node.id}"
             path = pointer_below(source.path, "onDone")
             on[descriptor] = self._transitions(source.node, descriptor, declared, path)
@@ -196,7 +196,7 @@ class TransitionReader:
                 ("onError", f"xstate.error.actor.{actor_id}"),
                 ("onSnapshot", f"xstate.snapshot.{actor_id}"),
             ):
-                if invoke.get(key):
+                if is_given(invoke.get(key)):
                     on[descriptor] = self._transitions(
                         node, descriptor, invoke[key], pointer_below(place, key)
                     )
@@ -204,7 +204,7 @@ class TransitionReader:
 
     def _read_after(self, source: StateSource, on: dict[str, tuple[Transition, ...]]) -> None:
         node, declared = source.node, source.config.get("after")
-        if not declared:
+        if not is_given(declared):
             return
         path = pointer_below(source.path, "after")
         if not isinstance(declared, Mapping):

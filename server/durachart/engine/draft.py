@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _LATEST_MS = 2**53
 """Instants beyond this lose exactness as JSON numbers."""
 
+MAX_TIMERS = 1_000
+"""Pending timers of one instance; every step would pay for more."""
+
 
 class Draft:
     """The next snapshot in the making, with what actions read and write.
@@ -90,11 +93,13 @@ class Draft:
         cancelled, as in XState.
 
         Raises:
-            ValueError: The delay is not finite or reaches beyond what JSON numbers hold exactly.
+            ValueError: The delay reaches beyond what JSON numbers hold exactly, or too many timers are pending.
         """
         due_at_ms = delay_ms + self.now_ms
         if not -_LATEST_MS <= due_at_ms <= _LATEST_MS:
             raise ValueError(f"a delay of {delay_ms} ms is out of range")
+        if len(self.timers) >= MAX_TIMERS:
+            raise ValueError(f"more than {MAX_TIMERS:,} timers would be pending")
         sequence = self.next_sequence
         self.next_sequence = sequence + 1
         key = f"#{sequence}"

@@ -29,7 +29,7 @@ def on(transition):
     [
         ([], "machine_not_object", ""),
         ({"id": 5}, "id_not_string", "/id"),
-        ({"states": []}, None, None),
+        ({"states": []}, "states_not_object", "/states"),
         ({"states": [1]}, "states_not_object", "/states"),
         ({"initial": "a", "states": {"a": None}}, "state_not_object", "/states/a"),
         ({"states": {"a": {}}}, "initial_missing", ""),
@@ -43,7 +43,7 @@ def on(transition):
         (with_a(id="m.b"), "id_duplicate", "/states/b"),
         ({"initial": "a", "states": {"a": {"id": "k"}, "b": {"id": "k"}}}, "id_duplicate", "/states/b/id"),
         (with_a(tags=[1]), "tags_malformed", "/states/a/tags"),
-        (with_a(on=[]), None, None),
+        (with_a(on=[]), "on_not_object", "/states/a/on"),
         (with_a(on=["E"]), "on_not_object", "/states/a/on"),
         (with_a(on={"": "b"}), "event_type_empty", "/states/a/on/"),
         (on(None), "transition_malformed", "/states/a/on/E"),
@@ -74,7 +74,7 @@ def on(transition):
     ],
 )
 def test_what_cannot_be_built_is_refused_with_its_place(machine, code, path):
-    assert findings(machine, machine_path="") == ([] if code is None else [(code, path)])
+    assert findings(machine, machine_path="") == [(code, path)]
 
 
 def builtin(name, **params):

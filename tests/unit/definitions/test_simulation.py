@@ -80,3 +80,12 @@ def test_memory_stays_flat_over_many_machines():
     finally:
         tracemalloc.stop()
     assert grown < 100_000
+
+
+def test_timers_that_rearm_without_delay_end_in_an_error():
+    machine = build_machine(
+        {"initial": "a", "states": {"a": {"after": {"0": {"target": "a", "reenter": True}}}}}
+    )
+    (_, described) = run_script(machine, [{"$advance_ms": 1}])
+    assert described["status"] == "error"
+    assert "more than 10,000 timers fired within 1 ms" in described["error"]

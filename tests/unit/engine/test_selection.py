@@ -140,3 +140,13 @@ def test_types_nobody_names_share_one_plan():
         macrostep(machine, snapshot, {"type": f"unknown{number}"}, now_ms=0)
         macrostep(machine, snapshot, {"type": f"a.{number}"}, now_ms=0)
     assert len(snapshot.configuration.plans) == 2
+
+
+def test_an_empty_object_is_a_transition_wherever_one_may_stand(play):
+    machine = {
+        "initial": "a",
+        "on": {"*": {"actions": "any"}},
+        "always": {"actions": "root"},
+        "states": {"a": {"initial": "x", "onDone": {}, "always": {}, "states": {"x": {"type": "final"}}}},
+    }
+    assert play(machine).effects == []

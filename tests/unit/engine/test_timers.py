@@ -208,3 +208,14 @@ def test_rearming_is_a_change_but_only_the_timers_differ():
     assert step.changed
     assert step.snapshot.timers[0].due_at_ms == 15
     assert step.snapshot._replace(timers=(), next_sequence=0) == snapshot._replace(timers=(), next_sequence=0)
+
+
+def test_pending_timers_are_bounded(play):
+    more = [raising("X", 1_000) for _ in range(500)]
+    config = {
+        "initial": "a",
+        "states": {"a": {"on": {"MORE": {"actions": more}, "ONE": {"actions": more[0]}}}},
+    }
+    started = play(config)("MORE")("MORE")
+    assert len(scheduled(started)) == 1_000
+    assert "timers would be pending" in started("ONE").described["error"]
