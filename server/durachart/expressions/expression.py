@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from durachart.expressions import (
@@ -38,9 +38,10 @@ _FILENAME: Final = "<expression>"
 #: Static cost up to which an expression charges nothing for being evaluated.
 _FREE_UNITS: Final = 256
 
-#: Compiled expressions kept, and how long a text may be to be kept: a few megabytes.
+#: Expressions a scope keeps, the oldest giving way, and how long a text may be to be kept: some 10 MB.
 _KEPT: Final = 4096
 _KEPT_TEXT: Final = 512
+_keeping: Final = Lock()
 
 
 #: Everything the generated source can name besides its own constants.
@@ -116,9 +117,17 @@ def compile_expression(
     Raises:
         CompileError: With line, column and, where there is one, a hint.
     """
-    if len(text) <= _KEPT_TEXT:
-        return _compile_kept(text, scope, expected)
-    return _compile(text, scope, expected)
+    if len(text) > _KEPT_TEXT:
+        return _compile(text, scope, expected)
+    key = (text, expected)
+    expression = scope.kept.get(key)
+    if expression is None:
+        expression = _compile(text, scope, expected)
+        with _keeping:
+            if len(scope.kept) >= _KEPT:
+                del scope.kept[next(iter(scope.kept))]
+            scope.kept[key] = expression
+    return expression
 
 
 def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
@@ -139,9 +148,6 @@ def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
         references=tuple(sorted(checked.references)),
         result_type=checked.root.type,
     )
-
-
-_compile_kept = lru_cache(maxsize=_KEPT)(_compile)
 
 
 def _short_cut(text: str, checked: Checked, scope: Scope, expected: Type | None) -> Evaluate:

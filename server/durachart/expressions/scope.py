@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from durachart.expressions.schemas import type_of_schema
 from durachart.expressions.types import Type
+
+if TYPE_CHECKING:
+    from durachart.expressions.expression import Expression
 
 #: Every variable there is: (name, name in the generated code).
 VARIABLES: Final = ("context", "event", "params", "input", "now")
 
 
 class Scope:
-    """The variables an expression may use and their static types. Immutable; compared by identity.
+    """The variables an expression may use and their static types. Compared by identity.
 
     Attributes:
         variables: Name -> type, ``dyn`` where nothing is known.
+        kept: Expressions compiled in this scope, by text and expected type; they go when it goes.
     """
 
-    __slots__ = ("variables",)
+    __slots__ = ("kept", "variables")
 
     #: All five variables, nothing known of any but ``event.type``.
     DEFAULT: ClassVar[Scope]
@@ -31,6 +35,7 @@ class Scope:
             raise ValueError(
                 f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}"
             )
+        self.kept: dict[tuple[str, Type | None], Expression] = {}
         # In one order, whatever the caller's: error messages list them.
         self.variables: Mapping[str, Type] = MappingProxyType(
             {name: variables[name] for name in VARIABLES if name in variables}

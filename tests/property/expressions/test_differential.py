@@ -1,14 +1,20 @@
-"""Ours against cel-cpp: the same value, or no value from either."""
+"""Ours against cel-cpp: the same value, or no value from either.
+
+Every run draws other expressions; a failure prints its seed. ``DURACHART_SEED`` draws the same again,
+``DURACHART_EXAMPLES`` draws more of them.
+"""
 
 import importlib.util
 import json
 import math
+import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, seed, settings
 
 from durachart.expressions import Budget, CompileError, EvaluationError, Scope, Type, compile_expression
 
@@ -19,6 +25,10 @@ pytestmark = pytest.mark.skipif(
     reason="cel-expr-python has no wheel for this platform",
 )
 
+
+# In CI always the same, so that a red run means a change.
+SEED = int(os.environ.get("DURACHART_SEED") or (0 if os.environ.get("CI") else random.randrange(2**32)))
+EXAMPLES = int(os.environ.get("DURACHART_EXAMPLES") or 500)
 
 UNTYPED = Scope(dict.fromkeys(("context", "event", "params"), Type.DYN))
 
@@ -90,6 +100,10 @@ def same(left, right):
     return left == right or (isinstance(left, float) and math.isclose(left, right, rel_tol=1e-15))
 
 
+def describe(text, mine, theirs):
+    return f"{text}\nours    {mine}\ncel-cpp {theirs}\nDURACHART_SEED={SEED}"
+
+
 def holds_no_json(value):
     if isinstance(value, dict):
         return "not json" in value or any(map(holds_no_json, value.values()))
@@ -105,24 +119,27 @@ STRICTER = ("cannot be a map's key", "is not a timestamp", "is not a duration")
 
 
 def agree(text, oracle):
+    """One expression, evaluated by both."""
     theirs = oracle.ask(text)
     assume(theirs is not None and "refused" not in theirs)
     mine = ours(text)
     assume(not mine.get("error", "").startswith(BEYOND_THE_SPECIFICATION))
     assume(not any(reason in mine.get("refused", "") for reason in STRICTER))
     if "value" in theirs and not holds_no_json(theirs["value"]):
-        assert same(mine.get("value", ...), theirs["value"]), f"{text}\nours {mine}\ncel-cpp {theirs}"
+        assert same(mine.get("value", ...), theirs["value"]), describe(text, mine, theirs)
     else:
-        assert "value" not in mine, f"{text}\nours {mine}\ncel-cpp {theirs}"
+        assert "value" not in mine, describe(text, mine, theirs)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@seed(SEED)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(typed)
 def test_well_typed_expressions_have_cel_cpp_values(oracle, text):
     agree(text, oracle)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@seed(SEED)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(anything)
 def test_any_expression_has_cel_cpp_value_or_none_from_either(oracle, text):
     agree(text, oracle)

@@ -45,7 +45,7 @@ def outcome(evaluate, context):
         return str(error)
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(
     text=st.one_of(anything, typed),
     scope=st.sampled_from(SCOPES),

@@ -203,6 +203,15 @@ def test_the_same_text_is_compiled_once():
     assert compile_expression("context.n", scope=scope) is not compile_expression("context.n")
 
 
+def test_a_scope_keeps_so_many_expressions_and_no_more():
+    scope = Scope.from_schemas()
+    first = compile_expression("context.n + 1", scope=scope)
+    for number in range(4_200):
+        compile_expression(str(number), scope=scope)
+    assert len(scope.kept) == 4_096
+    assert compile_expression("context.n + 1", scope=scope) is not first
+
+
 @pytest.mark.parametrize(
     "text",
     [
