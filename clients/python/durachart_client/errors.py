@@ -1,4 +1,4 @@
-# ruff: noqa: N818 - a refusal is an answer, and these are the words of the contract
+
 """What a call can raise. Every error carries data as attributes; nobody has to read its text.
 
     ClientError
@@ -22,6 +22,7 @@
     │   ├── InstanceExists          INSTANCE_EXISTS
     │   ├── RequestIdReused         REQUEST_ID_REUSED
     │   ├── ImplementationMissing   IMPLEMENTATION_MISSING
+    │   ├── InstanceCorrupt         INSTANCE_CORRUPT
     │   ├── Forbidden               FORBIDDEN
     │   ├── Unauthenticated         UNAUTHENTICATED
     │   ├── WatchCompacted          WATCH_COMPACTED
@@ -311,6 +312,13 @@ class ImplementationMissing(ServerError):
 
     REASON = "IMPLEMENTATION_MISSING"
     CODE = "FAILED_PRECONDITION"
+
+
+class InstanceCorrupt(ServerError):
+    """What is stored of the instance is not a state of its machine."""
+
+    REASON = "INSTANCE_CORRUPT"
+    CODE = "DATA_LOSS"
 
 
 class Forbidden(ServerError):

@@ -166,6 +166,7 @@ def _by_reason() -> Mapping[str, _Builder]:
         errors.InstanceExists,
         errors.RequestIdReused,
         errors.ImplementationMissing,
+        errors.InstanceCorrupt,
         errors.Forbidden,
         errors.Unauthenticated,
         errors.Overloaded,

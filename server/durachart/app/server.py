@@ -85,7 +85,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         try:
             server = await _start(settings, stack)
-        except (CannotListen, StoreError, OSError) as error:
+        except (CannotListen, StoreError) as error:
             raise CannotStart(str(error)) from error
         where = (server.grpc, server.http or "off", server.database)
         _log.info("serving grpc=%s http=%s database=%s", *where)
@@ -94,8 +94,9 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 
 async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     """Start everything on ``stack``, which ends it in reverse order, also when a later part cannot start."""
-    observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint or "")))
-    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+    observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint)))
+    if settings.database is None:
+        _make_directory(settings.data_dir)
     runtime = _runtime(settings, observed)
     await stack.enter_async_context(runtime.running())
     machines: Sequence[MachineRecord] = ()
@@ -113,6 +114,14 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     )
     assert addresses.grpc is not None
     return Server(addresses.grpc, addresses.http, settings.database_path, machines, runtime, service)
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise CannotStart(f"cannot make {directory}: {why}; choose another with --data-dir") from error
 
 
 def _runtime(settings: Settings, observed: Telemetry) -> Runtime:

@@ -50,10 +50,10 @@ class Settings:
         listen: Where gRPC listens; port 0 lets the system choose.
         http: Where gRPC-Web and Connect listen; None: they are off.
         data_dir: Holds the database; made when missing.
-        database: The SQLite file; None: ``durachart.db`` in ``data_dir``.
+        database: The SQLite file, in a directory that exists; None: ``durachart.db`` in ``data_dir``.
         machines: Directory whose machines are published at the start; None: none are.
         cors_origins: Web pages that may call; ``*`` is every page.
-        otlp_endpoint: Where traces go, as an OTLP/gRPC URL; None: nothing is traced.
+        otlp_endpoint: Where traces go, as an OTLP/gRPC URL; ``""``: nothing is traced.
         providers: Language models.
         limits: Bounds of what is taken.
         drain_ms: How long calls under way get when the server is asked to end.
@@ -67,7 +67,7 @@ class Settings:
     database: Path | None = None
     machines: Path | None = None
     cors_origins: tuple[str, ...] = ()
-    otlp_endpoint: str | None = None
+    otlp_endpoint: str = ""
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     limits: Limits = field(default_factory=Limits)
     drain_ms: int = 10_000
@@ -155,3 +155,18 @@ def endpoint(url: str | None, option: str) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise SettingInvalid(f"{option}: {url!r} is not a URL; write http://HOST:PORT")
     return url
+
+
+def trace_endpoint(url: str | None, option: str = "--otlp-endpoint") -> str:
+    """Where traces go: the option's URL, else what OpenTelemetry's own variables say; ``""`` for nowhere.
+
+    Raises:
+        SettingInvalid: It is not an OTLP endpoint.
+    """
+    # Imported here: nothing else that settings are read for needs OpenTelemetry.
+    from durachart.app.telemetry import endpoint_of
+
+    try:
+        return endpoint_of(url or "")
+    except ValueError as error:
+        raise SettingInvalid(f"{option}: {error}") from error

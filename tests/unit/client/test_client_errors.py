@@ -1,6 +1,7 @@
 """Every reason of the service arrives as its own exception, with data; text is never read."""
 
 import inspect
+from pathlib import Path
 
 import grpc
 import pytest
@@ -11,6 +12,15 @@ from durachart_client.gen import errors_pb2, types_pb2
 from tests.unit.client.scripted import Proxy, Server, refuse
 
 REF = types_pb2.InstanceRef(namespace="eu", machine_id="order", instance_id="o-1")
+# Reasons of calls this client does not make, or that nobody can act on but by reading them.
+UNTYPED = {
+    "COMPRESSION_UNSUPPORTED",
+    "INTERNAL",
+    "LEASE_LOST",
+    "MESSAGE_MALFORMED",
+    "METHOD_UNKNOWN",
+    "SERVICE_UNKNOWN",
+}
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -32,6 +42,11 @@ async def test_each_reason_has_its_class(
     assert (caught.value.reason, caught.value.code) == (kind.REASON, kind.CODE)
     assert str(caught.value) == "what happened"
     assert caught.value.metadata == {"where": "here"}
+
+
+def test_every_documented_reason_has_a_class(repository: Path) -> None:
+    documented = {path.stem for path in (repository / "docs" / "errors").glob("*.md")} - {"README"}
+    assert documented - UNTYPED <= {kind.REASON for kind in KINDS}
 
 
 async def test_a_refusal_says_state_and_what_would_be_allowed(client: Client, server: Server) -> None:

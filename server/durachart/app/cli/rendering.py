@@ -33,10 +33,13 @@ class FindingLike(Protocol):
 def value_text(value: Any) -> str:
     """A state value in one line: ``paying.card``, regions side by side as ``audio.on + video.off``."""
     if isinstance(value, dict):
-        parts = [f"{key}.{value_text(child)}" if child != {} else key for key, child in value.items()]
-        inner = " + ".join(parts)
-        return f"({inner})" if len(parts) > 1 else inner
+        return " + ".join(key if child == {} else f"{key}.{_inner(child)}" for key, child in value.items())
     return "" if value is None else str(value)
+
+
+def _inner(value: Any) -> str:
+    text = value_text(value)
+    return f"({text})" if isinstance(value, dict) and len(value) > 1 else text
 
 
 def compact(value: Any) -> str:

@@ -215,7 +215,7 @@ def serve(
             database=parse.database(db),
             machines=parse.machines_directory(machines),
             cors_origins=parse.origins(cors_origin or []),
-            otlp_endpoint=parse.endpoint(otlp_endpoint, "--otlp-endpoint"),
+            otlp_endpoint=parse.trace_endpoint(otlp_endpoint),
             providers=_providers(llm_model, llm_token_delay_ms, openai_base_url, anthropic_base_url),
             limits=parse.Limits(max_event_bytes, max_context_bytes, max_definition_bytes, max_microsteps),
             drain_ms=drain_ms,
