@@ -126,7 +126,10 @@ def _parse_json(text: str) -> Any:
         repeated = True
         seen: set[str] = set()
         marked = _Repeated(found)
-        marked.keys_twice = [key for key, _ in pairs if key in seen or seen.add(key) is not None]
+        for key, _ in pairs:
+            if key in seen:
+                marked.keys_twice.append(key)
+            seen.add(key)
         return marked
 
     try:
@@ -309,4 +312,5 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def _refuse_at(event: yaml.NodeEvent, code: str, message: str, hint: str = "") -> NoReturn:
     mark = event.start_mark
+    assert mark is not None
     _refuse(code, f"{message}, at line {mark.line + 1}, column {mark.column + 1}", hint)

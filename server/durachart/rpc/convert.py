@@ -201,6 +201,8 @@ def _finding(finding: Finding) -> types.Finding:
         message=finding.message,
         hint=finding.hint,
         severity=_SEVERITY[finding.severity],
+        line=finding.line,
+        column=finding.column,
     )
 
 

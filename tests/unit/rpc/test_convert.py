@@ -137,6 +137,9 @@ def test_findings_keep_their_order_and_are_bounded() -> None:
         ("b", "", "n", ""),
     ]
     assert [each.severity for each in made] == [types.Finding.SEVERITY_ERROR, types.Finding.SEVERITY_WARNING]
+    placed = Finding("expression_invalid", "/implementations/guards/g", "m", line=2, column=7)
+    [sent] = convert.findings([placed])
+    assert (sent.line, sent.column) == (2, 7)
     assert len(convert.findings(Finding("a", "", "m") for _ in range(5000))) == 1000
 
 
