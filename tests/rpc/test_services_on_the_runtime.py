@@ -115,7 +115,7 @@ async def test_an_order_is_driven_to_its_end(client: Client) -> None:
 
 
 async def test_refusals_say_what_would_be_allowed(client: Client) -> None:
-    """A5, A6, A10: refusals are told apart, a conflict shows both versions, not-found is typed."""
+    """A5, A6: refusals are told apart, a conflict shows both versions, not-found is typed."""
     await client.create("o", input_json='{"customer": "ada"}')
     guard = await client.refused(f"{INSTANCES}/SendEvent", client.event("o", "SUBMIT"))
     assert (guard.code, guard.info.reason) == ("FAILED_PRECONDITION", "GUARD_REJECTED")

@@ -126,6 +126,7 @@ def _parse_json(text: str) -> Any:
         repeated = True
         seen: set[str] = set()
         marked = _Repeated(found)
+        marked.keys_twice = []
         for key, _ in pairs:
             if key in seen:
                 marked.keys_twice.append(key)
