@@ -27,7 +27,7 @@ from durachart.expressions.syntax import (
     TypeName,
     Unary,
 )
-from durachart.expressions.types import Type, accepts, join
+from durachart.expressions.types import Type, accepts, fits, join
 from durachart.expressions.values import TYPE_NAMES as CLASS_NAMES
 
 _LITERAL_TYPES: Final = {
@@ -67,9 +67,10 @@ def check(root: Expr, text: str, scope: Scope, expected: Type | None) -> Checked
     checked = checker.checked
     checked.root = checker.visit(root)
     found = checked.root.type
-    if expected is not None and not accepts(expected, found):
+    if expected is not None and not fits(expected, found):
+        wanted, given, where = _misfit(expected, found)
         raise CompileError(
-            f"the expression gives {found}, but {expected} is wanted here", text, _start(checked.root)
+            f"the expression gives {given}{where}, but {wanted} is wanted here", text, _start(checked.root)
         )
     return checked
 
@@ -358,6 +359,20 @@ def _operator_type(operator: str, left: str, right: str) -> Type | None:
         if left in (first.kind, "dyn") and right in (second.kind, "dyn")
     ]
     return _common(results) if results else None
+
+
+def _misfit(wanted: Type, given: Type) -> tuple[Type, Type, str]:
+    """The part of two types in which they differ, and words for which part."""
+    path = ""
+    while wanted.kind == given.kind == "object":
+        name = next(
+            name
+            for name, field in wanted.fields.items()
+            if name in given.fields and not fits(field, given.fields[name])
+        )
+        path += f".{name}"
+        wanted, given = wanted.fields[name], given.fields[name]
+    return wanted, given, f" for `{path[1:]}`" if path else ""
 
 
 def _type_value(offset: int, name: str) -> TypeName:

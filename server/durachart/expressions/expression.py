@@ -108,8 +108,9 @@ def compile_expression(
     Args:
         text: The expression, at most 65,536 characters, 10,000 nodes and 64 levels of nesting.
         scope: Variables it may use, and their types.
-        expected: Type the value must have. Checked now where the static type is known, else
-            whenever the expression runs. None: anything JSON can hold.
+        expected: Type the value must have as JSON (an int fits a double, a timestamp a string). Checked
+            now where the static type is known, of its kind alone whenever the expression runs. None:
+            anything JSON can hold.
 
     Returns:
         The expression. The same text, scope object and expected type may give the same object.

@@ -69,18 +69,14 @@ class FastGenerator(Generator):
         code = self.visit(node)
         text = code.text
         if expected is not None and expected.kind not in ("dyn", code.kind):
-            text = self._expected(text, expected)
-            if expected.kind in _PLAIN_KINDS:
-                return text
+            if expected.kind == "int":
+                held = self._temporary()
+                slow = f"finish(expect({held}, expected), budget)"
+                return f"({held} if type({held} := {text}) is int else {slow})"
+            text = f"expect({text}, expected)"
         if code.kind not in _PLAIN_KINDS and not stays_json(node, frozenset()):
             text = f"finish({text}, budget)"
         return text
-
-    def _expected(self, text: str, expected: Type) -> str:
-        if expected.kind != "int":
-            return f"expect({text}, expected)"
-        held = self._temporary()
-        return f"({held} if type({held} := {text}) is int else expect({held}, expected))"
 
     def _truth(self, node: Expr) -> str:
         code = self.visit(node)

@@ -10,7 +10,7 @@ from durachart.expressions.embedding import MAX_VALUE_DEPTH
 from durachart.expressions.errors import EvaluationError
 from durachart.expressions.functions import to_string
 from durachart.expressions.instants import format_duration, format_timestamp
-from durachart.expressions.types import Type
+from durachart.expressions.types import BECOMING, Type
 from durachart.expressions.values import BoolKey, Duration, Timestamp, UInt, Value, type_name
 
 #: Charged for writing a timestamp or a duration.
@@ -93,9 +93,8 @@ def expect(value: Value, expected: Type) -> Value:
         EvaluationError: It is of another type.
     """
     kind = type_name(value)
-    wanted = "map" if expected.kind == "object" else expected.kind
-    if kind == wanted or (value is None and expected.nullable):
-        return value
-    if wanted == "double" and kind == "int":
+    if expected.kind == "double" and kind in ("int", "uint"):
         return float(value)
+    if kind in BECOMING.get(expected.kind, (expected.kind,)) or (value is None and expected.nullable):
+        return value
     raise EvaluationError(f"the result is {kind}, but {expected} is wanted here")

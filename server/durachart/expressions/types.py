@@ -113,6 +113,37 @@ def accepts(declared: Type, given: Type) -> bool:
     )
 
 
+#: Kind wanted of a JSON result -> kinds of values that become it.
+BECOMING: Final = {
+    "string": ("string", "google.protobuf.Timestamp", "google.protobuf.Duration"),
+    "int": ("int", "uint"),
+    "double": ("double", "int", "uint"),
+    "map": ("map", "object"),
+    "object": ("object", "map"),
+}
+
+
+def fits(wanted: Type, given: Type) -> bool:
+    """Whether a result of static type ``given`` can, once it is JSON, be what ``wanted`` says.
+
+    JSON has one kind of number and no timestamps: an int fits where a double is wanted, a timestamp
+    where a string is. Fields of objects are compared where both know them.
+    """
+    if wanted.kind == "dyn" or given.kind == "dyn":
+        return True
+    if given.kind == "null_type" or wanted.kind == "null_type":
+        return accepts(wanted, given)
+    if given.kind not in BECOMING.get(wanted.kind, (wanted.kind,)):
+        return False
+    if wanted.kind == "object":
+        return all(
+            fits(field, given.fields[name]) for name, field in wanted.fields.items() if name in given.fields
+        )
+    # Of two maps the keys do not matter: they are text in JSON.
+    pairs = list(zip(wanted.parameters, given.parameters, strict=False))
+    return all(fits(ours, theirs) for ours, theirs in (pairs[1:] if wanted.kind == "map" else pairs))
+
+
 def join(first: Type, second: Type) -> Type:
     """The type of a value that is one or the other; ``dyn`` where they have nothing in common."""
     if first is second:

@@ -26,7 +26,7 @@ SCOPES = [
         }
     ),
 ]
-EXPECTED = [None, Type.BOOL, Type.INT, Type.DOUBLE, Type.DYN]
+EXPECTED = [None, Type.BOOL, Type.INT, Type.DOUBLE, Type.STRING.or_null(), Type.DYN]
 
 
 def exact(value):

@@ -486,7 +486,8 @@ def test_expression_is_checked_against_the_schema_of_the_context() -> None:
 
 def test_what_is_assigned_is_checked_against_the_schema_of_its_key() -> None:
     assert typed("true", total="event.amount + 1.0") == []
-    assert typed("true", total="1") != []
+    assert typed("true", total="1") == []
+    assert typed("true", total="'1'") != []
     assert [finding.path for finding in typed("true", items="[1, 2]")] == [
         "/implementations/actions/act/assign/items"
     ]

@@ -83,7 +83,20 @@ def test_an_error_keeps_the_text_short():
         ("'a'", Type.INT, "the expression gives string, but int is wanted here"),
         ("null", Type.BOOL, "the expression gives null, but bool is wanted here"),
         ("[1]", Type.map_of(Type.STRING, Type.DYN), "gives list(int), but map(string, dyn) is wanted"),
-        ("now", Type.STRING, "gives timestamp, but string is wanted"),
+        ("now", Type.INT, "gives timestamp, but int is wanted"),
+        ("1.5", Type.INT, "gives double, but int is wanted"),
+        ("'a'", Type.TIMESTAMP, "gives string, but timestamp is wanted"),
+        ("[1, 2]", Type.list_of(Type.STRING), "gives list(int), but list(string) is wanted"),
+        (
+            "{'a': 1}",
+            Type.map_of(Type.STRING, Type.STRING),
+            "gives map(string, int), but map(string, string)",
+        ),
+        (
+            "context.address",
+            Type.object_of({"city": Type.INT}, None),
+            "gives string for `city`, but int is wanted",
+        ),
     ],
 )
 def test_the_wrong_type_of_result_is_refused(text, expected, reason):
