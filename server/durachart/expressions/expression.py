@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from durachart.expressions import (
@@ -41,7 +40,6 @@ _FREE_UNITS: Final = 256
 #: Expressions a scope keeps, the oldest giving way, and how long a text may be to be kept: some 10 MB.
 _KEPT: Final = 4096
 _KEPT_TEXT: Final = 512
-_keeping: Final = Lock()
 
 
 #: Everything the generated source can name besides its own constants.
@@ -124,10 +122,11 @@ def compile_expression(
     expression = scope.kept.get(key)
     if expression is None:
         expression = _compile(text, scope, expected)
-        with _keeping:
-            if len(scope.kept) >= _KEPT:
-                del scope.kept[next(iter(scope.kept))]
-            scope.kept[key] = expression
+        if len(scope.kept) >= _KEPT:
+            # Several threads may do this at once: each step is atomic, and removing too many does no harm.
+            for oldest in list(scope.kept)[: _KEPT // 8]:
+                scope.kept.pop(oldest, None)
+        scope.kept[key] = expression
     return expression
 
 
