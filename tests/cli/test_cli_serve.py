@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from durachart_client import Client
+from tests.cli.in_process import run_here
 from tests.processes import Server, run_cli
 
 
@@ -195,7 +196,7 @@ async def test_everything_is_in_the_file_that_db_names(tmp_path: Path) -> None:
         (["--http", "1.2.3.4:99999"], "--http"),
         (["--db", "postgresql://x/y"], "--db: 'postgresql' is not a database this release can use"),
         (["--db", "sqlite:///:memory:"], "would lose what was acknowledged"),
-        (["--machines", "/nonexistent"], "--machines: /nonexistent is not a directory"),
+        (["--machines", "/dev/null"], "--machines: /dev/null is not a directory"),
         (["--cors-origin", "example"], "--cors-origin: 'example' is not an origin"),
         (["--otlp-endpoint", "not a url"], "--otlp-endpoint"),
         (["--openai-base-url", "ftp://x"], "--openai-base-url: 'ftp://x' is not a URL"),
@@ -205,14 +206,14 @@ async def test_everything_is_in_the_file_that_db_names(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_cannot_be_used_name_the_option(words: list[str], says: str) -> None:
-    done = run_cli(None, "serve", *words)
+    done = run_here(None, "serve", *words)
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.count("\n") == 1, "one sentence"
 
 
 def test_settings_come_from_the_environment_too() -> None:
-    done = run_cli(None, "serve", env={"DURACHART_LISTEN": "nowhere"})
+    done = run_here(None, "serve", env={"DURACHART_LISTEN": "nowhere"})
     assert done.returncode == 2
     assert "'nowhere' is not an address" in done.stderr
 

@@ -14,6 +14,7 @@ from typer import TyperException
 from durachart.app.cli import generate, instances, machines, serve, simulate, watching
 from durachart.app.cli.exits import MEANINGS, ExitCode, Failure, report
 from durachart.app.cli.options import DEFAULT_SERVER, Target
+from durachart.app.cli.terminal import ReaderGone
 
 _EXIT_CODES = "Exit codes: " + ", ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + "."
 _RUN, _USE, _DEFINE = "Run", "Instances", "Machines"
@@ -97,7 +98,6 @@ def execute(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         code = app(list(arguments), prog_name="durachart", standalone_mode=False)
-        sys.stdout.flush()
     except TyperException as error:
         report(_usage(error), as_json=as_json)
         return error.exit_code
@@ -106,8 +106,8 @@ def execute(arguments: Sequence[str]) -> int:
         return failure.code
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough, as `head` does. What is left must not fail at exit either.
+    except ReaderGone:
+        # What is left in the buffer must not fail at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     return code if isinstance(code, int) else ExitCode.OK

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from durachart.definitions.build import build_machine
 from durachart.definitions.errors import DefinitionError
@@ -12,13 +12,13 @@ from durachart.definitions.simulation import run_script
 from durachart.engine import EngineError
 
 
-def run_batch(rows: Iterable[str], out: TextIO) -> int:
+def run_batch(rows: Iterable[str], write: Callable[[str], object]) -> int:
     """Answer each row with ``{"id", "expect": [...]}``, or ``{"id", "error": ...}`` when it cannot be run.
 
     Args:
         rows: Lines, each ``{"id", "machine", "implementations"?, "input"?, "events"}``; empty ones are
             skipped.
-        out: Receives one line a row, in order.
+        write: Receives one line a row, in order.
 
     Returns:
         How many rows could not be run.
@@ -29,9 +29,7 @@ def run_batch(rows: Iterable[str], out: TextIO) -> int:
             continue
         answer = _answer(line)
         failed += "error" in answer
-        out.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
-        out.write("\n")
-        out.flush()
+        write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")) + "\n")
     return failed
 
 

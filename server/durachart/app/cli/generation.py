@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from typing import Any
 
 from durachart.app.cli.exits import ExitCode, Failure
 from durachart.app.cli.jsonlines import emit, plain
-from durachart.app.cli.terminal import ERR
+from durachart.app.cli.terminal import ERR, OUT
 from durachart_client import Accepted, Client, GenerationEnd, InstanceExists, Text, TokenEvent
 
 _HANDLER = "llm.generate"
@@ -106,8 +105,7 @@ class Generation:
         elif self._as_json:
             pass
         elif isinstance(event, Text):
-            sys.stdout.write(event.text)
-            sys.stdout.flush()
+            OUT.write(event.text)
             self._at_line_start = event.text.endswith("\n")
         elif event.attempt > 1:
             self._note(f"the model's answer was cut; attempt {event.attempt} begins again", "yellow")
@@ -134,6 +132,5 @@ class Generation:
 
     def _break_line(self) -> None:
         if not self._at_line_start:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            OUT.line()
             self._at_line_start = True

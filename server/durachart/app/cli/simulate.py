@@ -66,8 +66,9 @@ def simulate(
 def _batch() -> None:
     from durachart.app.cli.batch import run_batch
     from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.app.cli.terminal import OUT
 
-    failed = run_batch(sys.stdin, sys.stdout)
+    failed = run_batch(sys.stdin, OUT.write)
     if failed:
         rows = "1 row" if failed == 1 else f"{failed} rows"
         raise Failure(ExitCode.INVALID, f"{rows} could not be run; `error` in the output says why")

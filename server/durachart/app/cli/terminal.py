@@ -12,6 +12,13 @@ from typing import TextIO
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
 
+class ReaderGone(Exception):
+    """Whoever read our output has seen enough, as ``head`` does.
+
+    Not an ``OSError``: typer would take it for its own, and end with 1.
+    """
+
+
 class Stream:
     """Standard output or standard error.
 
@@ -45,9 +52,21 @@ class Stream:
         codes = ";".join(str(_STYLES[style]) for style in styles)
         return f"\x1b[{codes}m{text}\x1b[0m"
 
+    def write(self, text: str) -> None:
+        """Write ``text`` as it is, at once.
+
+        Raises:
+            ReaderGone: Nobody reads it any more.
+        """
+        try:
+            self.file.write(text)
+            self.file.flush()
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
     def line(self, text: str = "") -> None:
-        """Write one line, at once."""
-        print(text, file=self.file, flush=True)
+        """Write one line, at once; raises as ``write`` does."""
+        self.write(f"{text}\n")
 
     def wrap(self, text: str, indent: str) -> list[str]:
         """``text`` as indented lines that fit the terminal."""
@@ -80,7 +99,10 @@ class Stream:
             table.add_column(heading, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps)
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        Console(file=self.file, no_color=not self.has_colour).print(table)
+        console = Console(file=self.file, no_color=not self.has_colour)
+        with console.capture() as written:
+            console.print(table)
+        self.write(written.get())
 
 
 def _one_line(cell: str) -> str:
