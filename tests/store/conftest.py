@@ -9,6 +9,7 @@ import pytest
 
 from durachart.store.interface import Store
 from durachart.store.sqlite.store import SqliteStore
+from tests.store.runtimes import Service, serving
 
 StoreMaker = Callable[[], Store]
 
@@ -27,3 +28,10 @@ async def store(make_store: StoreMaker) -> AsyncIterator[Store]:
     await made.open()
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def service(make_store: StoreMaker) -> AsyncIterator[Service]:
+    """A runtime on an empty store, the sample machine published."""
+    async with serving(make_store) as running:
+        yield running

@@ -7,7 +7,15 @@ from typing import Any
 from durachart.store.chain import sealed
 from durachart.store.interface import InstanceUpdate, Writes
 from durachart.store.keys import InstanceKey, shard
-from durachart.store.rows import EffectEnd, EffectRow, InstanceRow, JournalRow, MachineRow, RequestRow, TimerRow
+from durachart.store.rows import (
+    EffectEnd,
+    EffectRow,
+    InstanceRow,
+    JournalRow,
+    MachineRow,
+    RequestRow,
+    TimerRow,
+)
 
 UID = "u" * 32
 

@@ -45,9 +45,7 @@ async def test_nothing_is_leased_before_its_time_or_for_another_handler(store: S
     assert await _lease(store, 8_999) == []
     assert await store.next_effect_at(CHARGE) == 9_000
     assert await store.next_effect_at(["mail.send"]) is None
-    assert (
-        await store.lease_effects(["mail.send"], limit=1, holder="w", now_ms=9_000, until_ms=9_001) == []
-    )
+    assert await store.lease_effects(["mail.send"], limit=1, holder="w", now_ms=9_000, until_ms=9_001) == []
 
 
 async def test_a_lease_that_ran_out_passes_on_with_a_higher_epoch(store: Store) -> None:
@@ -73,7 +71,9 @@ async def test_the_last_attempt_is_not_counted_up_when_its_lease_runs_out(store:
 async def test_a_failed_attempt_is_given_back_for_later(store: Store) -> None:
     await _with(store, "a")
     ((row, _),) = await _lease(store, 5_000)
-    retried = await store.retry_effect(key(), "a", row.lease_token, scheduled_at_ms=7_000, error='{"reason":"X"}')
+    retried = await store.retry_effect(
+        key(), "a", row.lease_token, scheduled_at_ms=7_000, error='{"reason":"X"}'
+    )
     assert retried is not None
     assert (retried.state, retried.lease_token, retried.error) == ("retryable", "", '{"reason":"X"}')
     assert await store.extend_lease(key(), "a", row.lease_token, until_ms=9_000) is None

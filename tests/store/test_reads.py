@@ -11,7 +11,9 @@ from tests.store.stored_rows import created, effect, instance, journal, key, mac
 
 async def test_instances_are_listed_by_machine_and_then_by_id_in_byte_order(store: Store) -> None:
     names = ["b", "a", "Z", "ä", "a-10", "a-9"]
-    await store.commit(created(*(key(name) for name in names), key("x", "alpha"), key("y", namespace="other")))
+    await store.commit(
+        created(*(key(name) for name in names), key("x", "alpha"), key("y", namespace="other"))
+    )
     page = await store.list_instances("", "", "", ("", ""), 100)
     found = [(stored.row.machine_id, stored.row.instance_id) for stored in page.instances]
     assert found == [("alpha", "x"), *[("order", name) for name in ["Z", "a", "a-10", "a-9", "b", "ä"]]]
