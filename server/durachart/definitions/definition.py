@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.expression_types import scopes_of
 from durachart.definitions.findings import Finding
 from durachart.definitions.implementations import Plugins
-from durachart.definitions.publish import SECTIONS, check_document, uses_plugins
+from durachart.definitions.publish import SECTIONS, check_document, plugin_uses
 from durachart.definitions.report import Report
 from durachart.definitions.schemas import Schemas, parse_schemas
 from durachart.definitions.states import read_states
@@ -29,9 +29,12 @@ Source = str | bytes | Mapping[str, Any] | Document
 class PublishedPlugins(Plugins, Protocol):
     """Trusted implementations that take part in a definition's identity."""
 
-    @property
-    def digest(self) -> str:
-        """Another text whenever one of the implementations may behave differently."""
+    def digest_of(self, used: Iterable[tuple[str, str]]) -> str:
+        """Another text whenever one of these implementations may behave differently.
+
+        Args:
+            used: Pairs of ``guard``, ``action`` or ``delay`` and a name.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Definition:
         document: ``{"machine", "implementations"?, "schemas"?, "effects"?}`` in this order, empty sections
             left out, everything inside as written. Not to be written to.
         content_hash: Hex SHA-256 of ``canonical_json(document)``, and of the plug-ins' digest if the machine
-            uses one of them.
+            uses any.
         schemas: Its compiled schemas.
         effects: How each action type that is an effect is run.
         warnings: What is probably a mistake, in document order.
@@ -175,8 +178,8 @@ def _definition(
     plugins: PublishedPlugins | None,
 ) -> Definition:
     digest = hashlib.sha256(canonical_json(document).encode())
-    if plugins is not None and uses_plugins(document, plugins):
-        digest.update(b"\n" + plugins.digest.encode())
+    if plugins is not None and (used := plugin_uses(document, plugins)):
+        digest.update(b"\n" + plugins.digest_of(used).encode())
     named = {name for name in machine.event_types if not name.startswith("xstate.")}
     return Definition(
         machine_id=machine.id,

@@ -107,11 +107,11 @@ def check_document(
     return Checked(machine, schemas, effects, findings)
 
 
-def uses_plugins(document: Mapping[str, Any], plugins: Plugins) -> bool:
-    """Whether something the machine names is not in the document but in a plug-in."""
+def plugin_uses(document: Mapping[str, Any], plugins: Plugins) -> frozenset[tuple[str, str]]:
+    """What the machine names that is not in the document but in a plug-in: pairs of kind and name."""
     config = document.get("machine")
-    if not isinstance(config, Mapping):
-        return False
+    if not isinstance(config, Mapping) or not (plugins.guards or plugins.actions or plugins.delays):
+        return frozenset()
     implementations = document.get("implementations")
     return References(
         read_uses(read_states(config, "", Report())),

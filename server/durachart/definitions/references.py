@@ -76,13 +76,18 @@ class References:
         self._check_unused()
         self._check_effects()
 
-    def find_plugin_uses(self) -> bool:
-        """Whether a name the machine uses is not in the document but in a plug-in."""
+    def find_plugin_uses(self) -> frozenset[tuple[str, str]]:
+        """The names the machine uses that are not in the document but in a plug-in, each with its kind."""
         self.check()
-        return bool(
-            (self.used_guards - self.guards.keys()) & self.plugin_guards.keys()
-            or (self.used_actions - self.actions.keys()) & self.plugin_actions.keys()
-            or (self.used_delays - self.delays.keys()) & self.plugin_delays.keys()
+        return frozenset(
+            (kind, name)
+            for kind, used, written, supplied in (
+                ("guard", self.used_guards, self.guards, self.plugin_guards),
+                ("action", self.used_actions, self.actions, self.plugin_actions),
+                ("delay", self.used_delays, self.delays, self.plugin_delays),
+            )
+            for name in used
+            if name not in written and name in supplied
         )
 
     def _section(self, name: str) -> Mapping[str, Any]:
@@ -115,7 +120,7 @@ class References:
             "guard_missing",
             use.path,
             f"guard {use.name!r} has no implementation",
-            hint or "add it to {self._where('guards')}",
+            hint or f"add it to {self._where('guards')}",
         )
 
     def _check_action_use(self, use: Use) -> None:
@@ -163,7 +168,7 @@ class References:
             "delay_missing",
             path,
             f"delay {name!r} is neither a number of milliseconds nor implemented",
-            hint or "add it to {self._where('delays')}",
+            hint or f"add it to {self._where('delays')}",
         )
 
     def _where(self, section: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -39,6 +40,10 @@ class Plugins:
         self.guards = {"allowed": lambda *_: True}
         self.actions: dict[str, Any] = {}
         self.delays: dict[str, Any] = {}
+
+    def digest_of(self, used: Iterable[tuple[str, str]]) -> str:
+        assert set(used) == {("guard", "allowed")}
+        return self.digest
 
 
 def test_definition_tells_what_it_is() -> None:
