@@ -136,6 +136,11 @@ BEGIN_ATTEMPT = compiled(
     .values(_set("state", "attempt", "scheduled_at_ms", "lease_holder", "lease_token", "lease_epoch"))
 )
 arrange_attempt = BEGIN_ATTEMPT.arranger(EffectRow._fields)
+RELEASE_LEASES = compiled(
+    update(effects)
+    .where(effects.c.state == literal_column("'running'"))
+    .values(scheduled_at_ms=effects.c.created_at_ms)
+)
 EXTEND_LEASE = compiled(
     update(effects)
     .where(*_is(effects, *_KEY, "effect_id", "lease_token"), _unfinished)

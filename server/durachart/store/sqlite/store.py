@@ -194,6 +194,9 @@ class SqliteStore(Reads):
     def _introduce(self, connection: sqlite3.Connection) -> tuple[str, int]:
         """The store's uid and newest revision; a new store is given its uid."""
         connection.execute("BEGIN IMMEDIATE")
+        # Whoever holds a lease is a worker of the process that had this file before, and has ended with it:
+        # its effects need not wait until their leases run out.
+        connection.execute(sql.RELEASE_LEASES.sql)
         connection.execute(sql.INSERT_INFO.sql, sql.INSERT_INFO.bind(name="uid", value=self._new_uid()))
         connection.execute("COMMIT")
         (uid,) = connection.execute(sql.SELECT_INFO.sql, ("uid",)).fetchone()
