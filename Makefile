@@ -37,7 +37,7 @@ test: $(DEV_STAMP) $(NODE_STAMP) ## Set up and pass every test. ARGS="-k order" 
 
 check: lint types contracts proto verify coverage test ## What CI runs: format, lint, types, import contracts, proto, generated code, tests.
 
-coverage: $(DEV_STAMP) ## Hold the engine at 100 % of its branches, by its own tests.
+coverage: $(DEV_STAMP) $(NODE_STAMP) ## Hold the engine at 100 % of its branches, by its own tests.
 	@echo "==> coverage of the engine"
 	@$(PY) -m pytest -q tests/unit/engine tests/conformance \
 		--cov=durachart.engine --cov-fail-under=100
