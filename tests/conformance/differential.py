@@ -16,6 +16,9 @@ from durachart.definitions.simulation import run_script
 
 Case = dict[str, Any]
 
+MAX_MICROSTEPS = 100
+"""Well beyond where the runner gives a machine up as endless."""
+
 RUNNER = Path(__file__).with_name("xstate_runner.mjs")
 XSTATE = Path(__file__).parents[1] / "node" / "node_modules" / "xstate"
 
@@ -44,7 +47,7 @@ def run_case(case: Case) -> list[Case]:
         DefinitionInvalid: It refuses the machine.
     """
     machine = build_machine(case["machine"], case["implementations"])
-    return run_script(machine, case["events"], case.get("input"))
+    return run_script(machine, case["events"], case.get("input"), max_microsteps=MAX_MICROSTEPS)
 
 
 @dataclass
@@ -65,8 +68,9 @@ class Comparison:
 def compare(cases: Iterable[Case]) -> Comparison:
     """Run cases in both and compare.
 
-    XState's copy with active nodes in document order decides. Cases in which it differs from XState itself are counted as
-    order quirks; cases that never settle, and those that use a timer's id twice at once, are counted and not compared.
+    XState's copy with active nodes in document order decides. Cases in which it differs from XState itself
+    are counted as order quirks; cases that never settle, and those that use a timer's id twice at once, are
+    counted and not compared.
     """
     listed = list(cases)
     lines = "".join(json.dumps(case) + "\n" for case in listed)

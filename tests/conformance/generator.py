@@ -1,4 +1,4 @@
-"""Random machines with scripts, the same case for the same seed, every expression in CEL and in JavaScript."""
+"""Random machines with scripts, one per seed; every expression stands there in CEL and in JavaScript."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class Generator:
             )
             candidate["actions"] = ["on", "went on"]
             return candidate
-        elif self.chance(0.45):
+        if self.chance(0.45):
             candidate["guard"] = self.guard(nodes)
         if self.chance(0.5):
             candidate["actions"] = self.actions(raising=raising)
@@ -352,5 +352,5 @@ class Generator:
 
 
 def make_case(seed: int) -> Case:
-    """The case of a seed: ``id``, ``machine``, ``implementations``, ``javascript``, ``events`` and perhaps ``input``."""
+    """The case of a seed: a corpus row without ``expect``, with the expressions in ``javascript`` as well."""
     return Generator(seed).case(f"seed-{seed}")

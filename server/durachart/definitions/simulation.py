@@ -94,7 +94,8 @@ class Simulator:
     def advance(self, milliseconds: int) -> None:
         """Let time pass (>= 0); every timer fires at its own time, the earliest first.
 
-        A timer armed on the way counts from the instant it was armed at. More than ``MAX_FIRINGS`` are a failure.
+        A timer armed on the way counts from the instant it was armed at. More than ``MAX_FIRINGS`` are a
+        failure.
         """
         if milliseconds < 0:
             raise ValueError("time does not run backwards")
@@ -190,6 +191,8 @@ def run_script(
     machine: Machine,
     events: Iterable[Mapping[str, Any]],
     input: Any = None,  # noqa: A002 - XState's word
+    *,
+    max_microsteps: int = MAX_MICROSTEPS,
 ) -> list[dict[str, Any]]:
     """Start an instance and process a script.
 
@@ -197,6 +200,7 @@ def run_script(
         machine: The definition.
         events: Events, or ``{"$advance_ms": n}`` to let time pass.
         input: See ``Simulator``.
+        max_microsteps: See ``Simulator``.
 
     Returns:
         What ``Simulator.describe`` says after the start and after each item; after the start alone when
@@ -205,7 +209,7 @@ def run_script(
     Raises:
         InvalidEvent: An item is neither.
     """
-    simulator = Simulator(machine, input)
+    simulator = Simulator(machine, input, max_microsteps=max_microsteps)
     described = [simulator.describe()]
     if simulator.snapshot is None:
         return described

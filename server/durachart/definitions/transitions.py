@@ -46,12 +46,13 @@ class TransitionReader:
         self.implementations = implementations
         self.report = report
         self.event_types: set[str] = set()
+        self._shared: dict[tuple[str, str | None], Action] = {}
 
     def read(self, source: StateSource) -> None:
         """Complete one state: its actions, transitions, start, default and output."""
         node, config, path = source.node, source.config, source.path
-        node.entry = self._actions(config.get("entry"), pointer_below(path, "entry"), node, owner=node.id)
-        node.exit = self._actions(config.get("exit"), pointer_below(path, "exit"), node)
+        node.entry = self._actions(config.get("entry"), pointer_below(path, "entry"), owner=node.id)
+        node.exit = self._actions(config.get("exit"), pointer_below(path, "exit"))
         node.tags = self._tags(config.get("tags"), pointer_below(path, "tags"))
         node.meta = config.get("meta")
         node.description = _text(config.get("description"))
@@ -99,9 +100,7 @@ class TransitionReader:
             return
         node.initial = target
         if isinstance(initial, Mapping):
-            node.initial_actions = self._actions(
-                initial.get("actions"), pointer_below(place, "actions"), node
-            )
+            node.initial_actions = self._actions(initial.get("actions"), pointer_below(place, "actions"))
 
     def _read_history(self, source: StateSource) -> None:
         node, config = source.node, source.config
@@ -181,16 +180,8 @@ class TransitionReader:
                     "invoke_malformed", place, "an invoke needs a string `src`; its `id` is a string"
                 )
                 continue
-            spawns.append(
-                actions.spawn_child(
-                    actor_id,
-                    actor_source,
-                    invoke.get("input", MISSING),
-                    node.id,
-                    f"invoke of state {node.id!r}",
-                )
-            )
-            stops.append(actions.stop_child(actor_id, f"invoke of state {node.id!r}"))
+            spawns.append(actions.spawn_child(actor_id, actor_source, invoke.get("input", MISSING), node.id))
+            stops.append(actions.stop_child(actor_id))
             for key, descriptor in (
                 ("onDone", f"xstate.done.actor.{actor_id}"),
                 ("onError", f"xstate.error.actor.{actor_id}"),
@@ -217,13 +208,12 @@ class TransitionReader:
             milliseconds = delay_of_key(key)
             descriptor = f"xstate.after.{key if milliseconds is None else milliseconds}.{node.id}"
             delay = self.implementations.delay(key) if milliseconds is None else milliseconds
-            place = f"after {key!r} of state {node.id!r}"
-            event = {"type": descriptor}
+            event, name = {"type": descriptor}, f"xstate.after.{key}"
             if delay is None:
-                arms.append(actions.raise_event(event, place))
+                arms.append(actions.raise_event(event, name))
             else:
-                arms.append(actions.raise_later(event, delay, descriptor, node.id, place))
-            disarms.append(actions.cancel(descriptor, place))
+                arms.append(actions.raise_later(event, delay, descriptor, node.id, name))
+            disarms.append(actions.cancel(descriptor))
             transitions = self._delayed(node, descriptor, declared[key], pointer_below(path, key))
             on[descriptor] = on.get(descriptor, ()) + transitions
         node.entry += tuple(arms)
@@ -281,7 +271,7 @@ class TransitionReader:
             descriptor,
             targets,
             self._guard(declared.get("guard"), pointer_below(path, "guard")),
-            self._actions(declared.get("actions"), pointer_below(path, "actions"), node, on=descriptor),
+            self._actions(declared.get("actions"), pointer_below(path, "actions")),
             bool(reenter),
             _text(declared.get("description")),
             declared.get("meta"),
@@ -327,15 +317,7 @@ class TransitionReader:
 
     # --- actions -------------------------------------------------------------------------------------------
 
-    def _actions(
-        self,
-        declared: object,
-        path: str,
-        node: StateNode,
-        *,
-        owner: str | None = None,
-        on: str | None = None,
-    ) -> tuple[Action, ...]:
+    def _actions(self, declared: object, path: str, *, owner: str | None = None) -> tuple[Action, ...]:
         if declared is None:
             return ()
         read = []
@@ -344,7 +326,7 @@ class TransitionReader:
             place = pointer_below(path, index) if listed else path
             name, params = self._named(action, place, "action")
             if name is not None:
-                read.append(self._action(name, params, place, owner, _where(name, path, node, on)))
+                read.append(self._action(name, params, place, owner))
         return tuple(action for action in read if action is not None)
 
     def _named(self, declared: object, path: str, what: str) -> tuple[str | None, Mapping[str, Any] | None]:
@@ -367,29 +349,37 @@ class TransitionReader:
         return None, None
 
     def _action(
-        self, name: str, params: Mapping[str, Any] | None, path: str, owner: str | None, place: str
+        self, name: str, params: Mapping[str, Any] | None, path: str, owner: str | None
     ) -> Action | None:
         if name == "xstate.raise":
-            return self._raise(params or {}, path, place)
+            return self._raise(params or {}, path)
         if name == "xstate.cancel":
             timer_id = (params or {}).get("sendId")
             if isinstance(timer_id, str):
-                return actions.cancel(timer_id, place)
+                return actions.cancel(timer_id)
             self._builtin_malformed(path, name, "`params.sendId`, a string")
             return None
         if name == "xstate.emit":
             event = self._event(params or {}, path, name)
-            return None if event is None else actions.emit(event, owner, place)
+            return None if event is None else actions.emit(event, owner)
+        if params is not None:
+            return self._named_action(name, params, owner)
+        shared = self._shared.get((name, owner))
+        if shared is None:
+            shared = self._shared[name, owner] = self._named_action(name, None, owner)
+        return shared
+
+    def _named_action(self, name: str, params: Mapping[str, Any] | None, owner: str | None) -> Action:
         body = self.implementations.action(name)
         if body is None:
-            return actions.effect(name, params, (), owner, place)
+            return actions.effect(name, params, (), owner)
         if body.call is not None:
-            return actions.update(name, body.call, params, place)
+            return actions.update(name, body.call, params)
         if body.assign is not None:
-            return actions.assign(name, body.assign, params, place)
-        return actions.effect(name, params, body.params, owner, place)
+            return actions.assign(name, body.assign, params)
+        return actions.effect(name, params, body.params, owner)
 
-    def _raise(self, params: Mapping[str, Any], path: str, place: str) -> Action | None:
+    def _raise(self, params: Mapping[str, Any], path: str) -> Action | None:
         event = self._event(params, path, "xstate.raise")
         timer_id, delay = params.get("id"), params.get("delay")
         if timer_id is not None and not isinstance(timer_id, str):
@@ -405,8 +395,8 @@ class TransitionReader:
             self.implementations.delay(delay) if isinstance(delay, str) else delay
         )
         if resolved is None:
-            return actions.raise_event(event, place)
-        return actions.raise_later(event, resolved, timer_id, None, place)
+            return actions.raise_event(event)
+        return actions.raise_later(event, resolved, timer_id, None)
 
     def _event(self, params: Mapping[str, Any], path: str, name: str) -> dict[str, Any] | None:
         event = params.get("event")
@@ -417,13 +407,6 @@ class TransitionReader:
 
     def _builtin_malformed(self, path: str, name: str, wanted: str) -> None:
         self.report.error("action_malformed", pointer_below(path, "params"), f"`{name}` needs {wanted}")
-
-
-def _where(name: str, path: str, node: StateNode, on: str | None) -> str:
-    if on is None:
-        return f"action {name!r} ({path.rsplit('/', 1)[-1]}) of state {node.id!r}"
-    trigger = f"on {on!r}" if on else "of an `always` transition"
-    return f"action {name!r} {trigger} in state {node.id!r}"
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Actions: what a microstep does, one closure per use in the definition.
+"""Actions: what a microstep does, as closures.
 
 An action is deterministic and runs inside the step: it changes the draft of the next snapshot. What it asks
 the world to do, it adds to the draft as an effect.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from durachart.engine.draft import Draft
 
 EffectKind = Literal["action", "emit", "spawn", "stop"]
-ActionKind = Literal["assign", "effect", "raise", "cancel", "emit", "spawn", "stop", "done"]
+ActionKind = Literal["assign", "effect", "raise", "cancel", "emit", "spawn", "stop", "done", "complete"]
 Delay = int | float | Evaluate | None
 Entries = Sequence[tuple[str, Evaluate]]
 
@@ -40,19 +40,17 @@ class Effect(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Action:
-    """One use of an action.
+    """An action; uses of the same name without parameters share one.
 
     Attributes:
         type: As the definition calls it.
         kind: What it does.
-        place: Where it is used, for messages: ``entry of state 'order.paid'``.
         run: Does it.
         params: Static parameters of this use, or ``None``.
     """
 
     type: str
     kind: ActionKind
-    place: str
     run: Callable[[Draft], None]
     params: Mapping[str, Any] | None = None
 
@@ -61,7 +59,7 @@ _new_effect = tuple.__new__
 """Half the cost of ``Effect(…)``, which a step pays for each effect with computed parameters."""
 
 
-def assign(action_type: str, entries: Entries, params: Mapping[str, Any] | None, place: str) -> Action:
+def assign(action_type: str, entries: Entries, params: Mapping[str, Any] | None) -> Action:
     """Set keys of the context; every entry sees the context as it was before."""
 
     def set_one(draft: Draft) -> None:
@@ -80,11 +78,11 @@ def assign(action_type: str, entries: Entries, params: Mapping[str, Any] | None,
 
     if len(entries) == 1:
         ((key, evaluate),) = entries
-        return Action(action_type, "assign", place, set_one, params)
-    return Action(action_type, "assign", place, set_many, params)
+        return Action(action_type, "assign", set_one, params)
+    return Action(action_type, "assign", set_many, params)
 
 
-def update(action_type: str, evaluate: Evaluate, params: Mapping[str, Any] | None, place: str) -> Action:
+def update(action_type: str, evaluate: Evaluate, params: Mapping[str, Any] | None) -> Action:
     """Lay what a callable returns (a mapping, or ``None`` for nothing) over the context."""
 
     def lay_over(draft: Draft) -> None:
@@ -98,12 +96,10 @@ def update(action_type: str, evaluate: Evaluate, params: Mapping[str, Any] | Non
         draft.context = {**draft.context, **changes}
         draft.changed = True
 
-    return Action(action_type, "assign", place, lay_over, params)
+    return Action(action_type, "assign", lay_over, params)
 
 
-def effect(
-    action_type: str, params: Mapping[str, Any] | None, entries: Entries, owner: str | None, place: str
-) -> Action:
+def effect(action_type: str, params: Mapping[str, Any] | None, entries: Entries, owner: str | None) -> Action:
     """Ask for work. Computed entries are laid over the static parameters."""
     fixed = Effect(action_type, params, owner)
 
@@ -117,32 +113,36 @@ def effect(
             computed[key] = evaluate(context, event, params, now_ms, budget)
         draft.effects.append(_new_effect(Effect, (action_type, computed, owner, "action")))
 
-    return Action(action_type, "effect", place, ask_with if entries else ask, params)
+    return Action(action_type, "effect", ask_with if entries else ask, params)
 
 
-def emit(event: Event, owner: str | None, place: str) -> Action:
+def emit(event: Event, owner: str | None) -> Action:
     """Show an event to watchers."""
-    return _constant_effect(Effect("xstate.emit", {"event": event}, owner, "emit"), "emit", place)
+    return _constant_effect(Effect("xstate.emit", {"event": event}, owner, "emit"), "emit")
 
 
-def _constant_effect(fixed: Effect, kind: ActionKind, place: str) -> Action:
+def _constant_effect(fixed: Effect, kind: ActionKind) -> Action:
     def ask(draft: Draft) -> None:
         draft.effects.append(fixed)
 
-    return Action(fixed.type, kind, place, ask, fixed.params)
+    return Action(fixed.type, kind, ask, fixed.params)
 
 
-def raise_event(event: Event, place: str) -> Action:
+def raise_event(event: Event, action_type: str = "xstate.raise") -> Action:
     """Queue an event for this macrostep."""
 
     def queue(draft: Draft) -> None:
         draft.queue.append(event)
 
-    return Action("xstate.raise", "raise", place, queue, {"event": event})
+    return Action(action_type, "raise", queue, {"event": event})
 
 
 def raise_later(
-    event: Event, delay: float | Evaluate, timer_id: str | None, owner: str | None, place: str
+    event: Event,
+    delay: float | Evaluate,
+    timer_id: str | None,
+    owner: str | None,
+    action_type: str = "xstate.raise",
 ) -> Action:
     """Arm a timer that delivers an event; as in XState, a computed delay that is no number means at once."""
 
@@ -155,40 +155,40 @@ def raise_later(
         else:
             draft.queue.append(event)
 
-    return Action("xstate.raise", "raise", place, arm, {"event": event})
+    return Action(action_type, "raise", arm, {"event": event})
 
 
-def cancel(timer_id: str, place: str) -> Action:
+def cancel(timer_id: str) -> Action:
     """Disarm the timer with this id."""
 
     def disarm(draft: Draft) -> None:
         draft.cancel(timer_id)
 
-    return Action("xstate.cancel", "cancel", place, disarm, {"sendId": timer_id})
+    return Action("xstate.cancel", "cancel", disarm, {"sendId": timer_id})
 
 
-def spawn_child(actor_id: str, source: str, actor_input: object, owner: str, place: str) -> Action:
+def spawn_child(actor_id: str, source: str, actor_input: object, owner: str) -> Action:
     """Ask for an invoked actor. ``actor_input`` is ``MISSING`` when it gets none."""
     params: dict[str, object] = {"id": actor_id, "src": source}
     if actor_input is not MISSING:
         params["input"] = actor_input
-    return _child_effect(Effect("xstate.spawnChild", params, owner, "spawn"), "spawn", place)
+    return _child_effect(Effect("xstate.spawnChild", params, owner, "spawn"), "spawn")
 
 
-def stop_child(actor_id: str, place: str) -> Action:
+def stop_child(actor_id: str) -> Action:
     """Ask for the end of an invoked actor."""
-    return _child_effect(Effect("xstate.stopChild", {"id": actor_id}, None, "stop"), "stop", place)
+    return _child_effect(Effect("xstate.stopChild", {"id": actor_id}, None, "stop"), "stop")
 
 
-def _child_effect(fixed: Effect, kind: ActionKind, place: str) -> Action:
+def _child_effect(fixed: Effect, kind: ActionKind) -> Action:
     def ask(draft: Draft) -> None:
         draft.effects.append(fixed)
         draft.changed = True
 
-    return Action(fixed.type, kind, place, ask, fixed.params)
+    return Action(fixed.type, kind, ask, fixed.params)
 
 
-def raise_done(node_id: str, output: Evaluate | None, place: str) -> Action:
+def raise_done(node_id: str, output: Evaluate | None) -> Action:
     """Queue ``xstate.done.state.<id>``, with ``output`` when the final state has one."""
     done = {"type": f"xstate.done.state.{node_id}"}
 
@@ -199,10 +199,10 @@ def raise_done(node_id: str, output: Evaluate | None, place: str) -> Action:
             value = output(draft.context, draft.event, None, draft.now_ms, draft.budget)
             draft.queue.append({**done, "output": value})
 
-    return Action(done["type"], "done", place, queue)
+    return Action(done["type"], "done", queue)
 
 
-def complete(node_id: str, node_output: Evaluate | None, output: Evaluate | None, place: str) -> Action:
+def complete(node_id: str, node_output: Evaluate | None, output: Evaluate | None) -> Action:
     """End the machine because ``node_id`` is complete; its done event is what the output is computed from."""
     done: Event = {"type": f"xstate.done.state.{node_id}"}
 
@@ -216,4 +216,4 @@ def complete(node_id: str, node_output: Evaluate | None, output: Evaluate | None
                 event = {**done, "output": value}
             draft.output = output(draft.context, event, None, draft.now_ms, draft.budget)
 
-    return Action(done["type"], "done", place, finish)
+    return Action(done["type"], "complete", finish)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from durachart.engine.microstep import Microsteps
     from durachart.engine.model import StateNode
-    from durachart.engine.select import Chain, Plan
+    from durachart.engine.select import Candidate, Plan
 
-DEFAULT_MEMO_LIMIT = 32_768
+MIN_MEMO_LIMIT = 16_384
+MEMO_ENTRIES_PER_STATE = 8
+"""Enough for a machine whose instances visit all its states, each with a few event types."""
 
 
 class Configuration:
@@ -41,7 +43,7 @@ class Configuration:
     def __init__(self, nodes: tuple[StateNode, ...]) -> None:
         self.nodes = nodes
         self.plans: dict[object, Plan] = {}
-        self.eventless: tuple[Chain, ...] | None = None
+        self.eventless: tuple[Candidate, ...] | None = None
         self.microsteps: dict[object, Microsteps] = {}
 
     def __eq__(self, other: object) -> bool:
@@ -171,7 +173,7 @@ class ConfigurationTable:
 
     __slots__ = ("_by_nodes", "limit", "size")
 
-    def __init__(self, limit: int = DEFAULT_MEMO_LIMIT) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0
         self._by_nodes: dict[tuple[StateNode, ...], Configuration] = {}

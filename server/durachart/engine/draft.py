@@ -93,7 +93,8 @@ class Draft:
         cancelled, as in XState.
 
         Raises:
-            ValueError: The delay reaches beyond what JSON numbers hold exactly, or too many timers are pending.
+            ValueError: The delay reaches beyond what JSON numbers hold exactly, or too many timers are
+                pending.
         """
         due_at_ms = delay_ms + self.now_ms
         if not -_LATEST_MS <= due_at_ms <= _LATEST_MS:

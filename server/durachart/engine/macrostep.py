@@ -13,7 +13,6 @@ from durachart.engine.microstep import Microstep, Step, find_step, run_step
 from durachart.engine.model import INIT_EVENT, Event, Machine, StateNode, Transition
 from durachart.engine.select import (
     Candidate,
-    Plan,
     describe,
     find_eventless,
     find_plan,
@@ -83,8 +82,9 @@ def initial_macrostep(
     draft.context = _initial_context(draft)
     plan = nothing.plans.get(INIT_EVENT)
     if plan is None:
-        plan = nothing.plans[INIT_EVENT] = Plan((), (Candidate(_initial_transition(machine.root), nothing),))
-    run_step(draft, plan.chain[0].step or find_step(draft, plan.chain))
+        plan = nothing.plans[INIT_EVENT] = Candidate(_initial_transition(machine.root), nothing)
+    assert isinstance(plan, Candidate)
+    run_step(draft, plan.step or find_step(draft, (plan,)))
     run_to_completion(draft, max_microsteps)
     return _finish(draft, before, accepted=True)
 
@@ -172,19 +172,22 @@ def _select(draft: Draft) -> Step | None:
         raise InvalidEvent(f"not an event, since it has no type: {event!r}") from error
     if plan is None:
         plan = find_plan(draft.machine, configuration, event_type)
-    if plan.branches:
+    if type(plan) is not Candidate:
         selected = select_from(plan, draft.context, event, draft.now_ms, draft.budget)
         return find_step(draft, selected) if selected else None
-    for candidate in plan.chain:
+    candidate: Candidate | None = plan
+    while candidate is not None:
         test = candidate.test
         if test is not None:
             # As Candidate.passes does, without the price of a call: this is the path of nearly every event.
             try:
                 verdict = test(draft.context, event, candidate.params, draft.now_ms, draft.budget)
-                if verdict is not True and not require_bool(verdict, candidate.guard_name):
-                    continue
+                passes = verdict is True or require_bool(verdict, candidate.guard_name)
             except Exception as error:
                 raise EvaluationFailed(candidate.place, describe(error)) from error
+            if not passes:
+                candidate = candidate.otherwise
+                continue
         return candidate.step or find_step(draft, (candidate,))
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import length_hint
 from typing import NamedTuple
 
 from durachart.engine.actions import Action, complete, raise_done
@@ -142,34 +143,74 @@ def _records(consulted: Iterable[StateNode], history_value: Mapping[str, tuple[S
     return tuple(history_value.get(history.id) for history in consulted)
 
 
+Sites = list[tuple[Action, str]]
+"""Actions in the order of running, each with the place it stands at, for messages."""
+
+_NO_RECORDS: Mapping[str, tuple[StateNode, ...]] = {}
+
+
 def compile_step(
     machine: Machine, configuration: Configuration, transitions: tuple[Transition, ...], recall: Recall
 ) -> Step:
-    """Compile what taking ``transitions``, which do not conflict, does in ``configuration``.
+    """Compile what taking ``transitions``, which do not conflict, does in ``configuration``."""
+    taken = _take(configuration, transitions, recall)
+    nodes = tuple(sorted(taken.active, key=lambda node: node.index))
+    moves = nodes != configuration.nodes
+    return Step(
+        transitions,
+        tuple(taken.exited),
+        tuple(taken.entered),
+        tuple(action for action, _ in taken.sites),
+        machine.configurations.intern(nodes) if moves else configuration,
+        moves=moves,
+        records=taken.records or _NO_RECORDS,
+        completes=any(action.kind == "complete" for action, _ in taken.sites),
+    )
 
-    Source: SCXML 1.0 Appendix D, ``microstep``: exit, content, enter.
+
+class _Taken(NamedTuple):
+    """What taking transitions amounts to.
+
+    Attributes:
+        exited: In reverse document order.
+        entered: In document order.
+        records: What history nodes remember from now on.
+        sites: All that runs.
+        active: The states active afterwards.
+    """
+
+    exited: list[StateNode]
+    entered: list[StateNode]
+    records: dict[str, tuple[StateNode, ...]]
+    sites: Sites
+    active: set[StateNode]
+
+
+def _take(configuration: Configuration, transitions: Iterable[Transition], recall: Recall) -> _Taken:
+    """Exit, content, enter.
+
+    Source: SCXML 1.0 Appendix D, ``microstep``.
     """
     exited = compute_exit_set(transitions, configuration, recall)
     records = _record_history(exited, configuration)
     recall.remember(records)
     active = set(configuration.nodes).difference(exited)
-    actions = [action for node in exited for action in (*node.exit, *node.stops)]
-    actions += [action for transition in transitions for action in transition.actions]
-    entered, completes = _compile_entry(transitions, recall, active, actions)
-    nodes = tuple(sorted(active, key=lambda node: node.index))
-    if completes:
-        actions += [action for node in reversed(nodes) for action in node.exit]
-    moves = nodes != configuration.nodes
-    return Step(
-        transitions,
-        tuple(exited),
-        tuple(entered),
-        tuple(actions),
-        machine.configurations.intern(nodes) if moves else configuration,
-        moves=moves,
-        records=records,
-        completes=completes,
-    )
+    sites: Sites = []
+    for node in exited:
+        _add(sites, (*node.exit, *node.stops), "exit", node)
+    for transition in transitions:
+        trigger = f"on {transition.event_type!r}" if transition.event_type else "of an `always` transition"
+        place = f"{trigger} in state {transition.source.id!r}"
+        sites += [(action, f"action {action.type!r} {place}") for action in transition.actions]
+    entered = _enter(transitions, recall, active, sites)
+    if any(action.kind == "complete" for action, _ in sites):
+        for node in sorted(active, key=lambda node: node.index, reverse=True):
+            _add(sites, node.exit, "exit", node)
+    return _Taken(exited, entered, records, sites, active)
+
+
+def _add(sites: Sites, actions: Iterable[Action], phase: str, node: StateNode) -> None:
+    sites += [(action, f"action {action.type!r} ({phase}) of state {node.id!r}") for action in actions]
 
 
 def _record_history(
@@ -187,33 +228,30 @@ def _record_history(
     return records
 
 
-def _compile_entry(
-    transitions: Iterable[Transition], recall: Recall, active: set[StateNode], actions: list[Action]
-) -> tuple[list[StateNode], bool]:
-    """Add the entered states to ``active`` and what entering them does to ``actions``."""
+def _enter(
+    transitions: Iterable[Transition], recall: Recall, active: set[StateNode], sites: Sites
+) -> list[StateNode]:
+    """Add the entered states to ``active`` and what entering them does to ``sites``; the entered states."""
     entry = compute_entry_set(transitions, recall)
     entered = sorted(entry.nodes, key=lambda node: node.index)
     completed: set[StateNode] = set()
-    completes = False
     for node in entered:
         active.add(node)
-        actions += node.entry
-        actions += node.spawns
+        _add(sites, (*node.entry, *node.spawns), "entry", node)
         if node in entry.default_entry:
-            actions += node.initial_actions
+            _add(sites, node.initial_actions, "initial", node)
         if node.type == "final":
-            completes |= _compile_done(node, active, completed, actions)
-    return entered, completes
+            place = f"output of state {node.id!r}"
+            sites += [(action, place) for action in _reach_final(node, active, completed)]
+    return entered
 
 
-def _compile_done(
-    final: StateNode, active: set[StateNode], completed: set[StateNode], actions: list[Action]
-) -> bool:
-    """Add what follows from reaching a final state; whether that completes the machine."""
-    place = f"output of state {final.id!r}"
+def _reach_final(final: StateNode, active: set[StateNode], completed: set[StateNode]) -> list[Action]:
+    """What follows from reaching a final state; the last one completes the machine if it does."""
+    actions = []
     parent = final.parent
     if parent is not None and parent.type == "compound":
-        actions.append(raise_done(parent.id, final.output, place))
+        actions.append(raise_done(parent.id, final.output))
     ancestor = parent if parent is None or parent.type == "parallel" else parent.parent
     last = final
     while (
@@ -223,14 +261,13 @@ def _compile_done(
         and is_in_final_state(ancestor, active)
     ):
         completed.add(ancestor)
-        actions.append(raise_done(ancestor.id, None, place))
+        actions.append(raise_done(ancestor.id, None))
         last = ancestor
         ancestor = ancestor.parent
-    if ancestor is not None:
-        return False
-    root = final.root
-    actions.append(complete(last.id, None if last is root else last.output, root.output, place))
-    return True
+    if ancestor is None:
+        root = final.root
+        actions.append(complete(last.id, None if last is root else last.output, root.output))
+    return actions
 
 
 def is_in_final_state(node: StateNode, active: set[StateNode]) -> bool:
@@ -253,13 +290,13 @@ def run_step(draft: Draft, step: Step) -> None:
         EvaluationFailed: An action failed; the draft is of no use any more.
     """
     draft.changed = False
-    action: Action | None = None
+    actions = iter(step.actions)
     try:
-        for action in step.actions:
+        for action in actions:
             action.run(draft)
     except Exception as error:
-        assert action is not None
-        raise EvaluationFailed(action.place, describe(error)) from error
+        failed = len(step.actions) - length_hint(actions) - 1
+        raise EvaluationFailed(_place_of(draft, step, failed), describe(error)) from error
     draft.configuration = step.configuration
     if step.records:
         draft.history_value = {**draft.history_value, **step.records}
@@ -267,3 +304,9 @@ def run_step(draft: Draft, step: Step) -> None:
         draft.queue.clear()
         draft.timers = ()
     draft.microsteps.append(Microstep(draft.event, step))
+
+
+def _place_of(draft: Draft, step: Step, index: int) -> str:
+    """Where an action of a step stands: worked out when asked, since steps are many and failures few."""
+    taken = _take(draft.configuration, step.transitions, Recall(draft.history_value))
+    return taken.sites[index][1]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from durachart.engine.configuration import DEFAULT_MEMO_LIMIT, ConfigurationTable
+from durachart.engine.configuration import MEMO_ENTRIES_PER_STATE, MIN_MEMO_LIMIT, ConfigurationTable
 
 if TYPE_CHECKING:
     from durachart.engine.actions import Action
@@ -263,7 +263,7 @@ class Machine:
         context_entries: Sequence[ContextEntry] = (),
         event_types: Iterable[str] = (),
         make_budget: Callable[[], object] | None = None,
-        memo_limit: int = DEFAULT_MEMO_LIMIT,
+        memo_limit: int | None = None,
     ) -> None:
         """Freeze a definition.
 
@@ -273,8 +273,8 @@ class Machine:
             context_entries: Computed at the start, each from the static context.
             event_types: The ``on`` keys; wildcards among them are left out.
             make_budget: See the attribute.
-            memo_limit: Bound of the memo tables in compiled plans and microsteps (count, >= 1), about 1 KiB
-                each.
+            memo_limit: Bound of the memo tables in compiled plans and microsteps (count, >= 1), below 1 KiB
+                each; ``None``: 16,384, for large machines eight for every state.
         """
         self.nodes = tuple(nodes)
         self.root = self.nodes[0]
@@ -287,6 +287,8 @@ class Machine:
         wildcards = {name for node in self.nodes for name, _ in node.wildcards}
         self.wildcards = tuple(sorted(wildcards, key=lambda name: (-len(name), name)))
         self.make_budget = make_budget
+        if memo_limit is None:
+            memo_limit = max(MIN_MEMO_LIMIT, MEMO_ENTRIES_PER_STATE * len(self.nodes))
         self.configurations = ConfigurationTable(memo_limit)
 
     def __repr__(self) -> str:

@@ -10,7 +10,8 @@ from durachart.engine.errors import EvaluationFailed
 from durachart.engine.guards import Guard, bind, require_bool
 from durachart.engine.model import Event, Machine, Transition
 from durachart.engine.select import (
-    Chain,
+    Branches,
+    Candidate,
     Plan,
     describe,
     find_eventless,
@@ -104,10 +105,15 @@ class _Question:
 
 def _explain_plan(plan: Plan, question: _Question, verdicts: list[Verdict]) -> bool:
     """Add the verdicts of a plan; whether it selects anything."""
-    selected = [_explain_plan(branch, question, verdicts) for branch in plan.branches]
-    if any(selected):
-        return True
-    for candidate in plan.chain:
+    chain: Candidate | None
+    if isinstance(plan, Branches):
+        selected = [_explain_plan(branch, question, verdicts) for branch in plan.branches]
+        if any(selected):
+            return True
+        chain = plan.chain
+    else:
+        chain = plan
+    for candidate in chain or ():
         verdict = _explain_transition(candidate.transition, question)
         verdicts.append(verdict)
         if verdict.passed:
@@ -186,8 +192,8 @@ def _may_be_accepted(machine: Machine, snapshot: Snapshot, event_type: str, now_
 
 
 def _plan_outcomes(plan: Plan, question: _Question) -> int:
-    if not plan.branches:
-        return _chain_outcomes(plan.chain, question)
+    if isinstance(plan, Candidate):
+        return _chain_outcomes(plan, question)
     branches = [_plan_outcomes(branch, question) for branch in plan.branches]
     if not all(branches):
         return 0
@@ -203,9 +209,9 @@ def _plan_outcomes(plan: Plan, question: _Question) -> int:
     return outcomes
 
 
-def _chain_outcomes(chain: Chain, question: _Question) -> int:
+def _chain_outcomes(chain: Candidate | None, question: _Question) -> int:
     outcomes = 0
-    for candidate in chain:
+    for candidate in chain or ():
         try:
             verdict = _possible_verdict(candidate.transition.guard, question)
         except Exception:  # noqa: BLE001 - a guard may raise anything; what fails accepts nothing

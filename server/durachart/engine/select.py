@@ -2,13 +2,13 @@
 
 For one configuration and one event type the candidates are known beforehand, in the order in which they are
 to be asked: a *chain*, from the innermost state outwards, of which the first candidate whose guard passes
-wins. Only where a parallel state has several regions with candidates does a *plan* branch: every region
+wins. Only where a parallel state has several regions with candidates do the chains branch: every region
 answers for itself, and the states around them are asked only when none did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from durachart.engine.configuration import Configuration
@@ -29,17 +29,20 @@ if TYPE_CHECKING:
 
 
 class Candidate:
-    """A transition that may be selected, with its guard bound to the configuration.
+    """A transition that may be selected, its guard bound to the configuration: a link of a chain.
+
+    Links rather than a tuple: fewer objects, which is what an event costs in a machine too large for the
+    caches.
 
     Attributes:
         transition: The transition.
         test: Its guard; ``None``: it is enabled.
         params: The guard's static parameters.
-        step: The microstep of taking this transition alone, once compiled and if no history node has a say
-            in it.
+        step: The microstep of taking this transition alone, once compiled and if no history node has a say.
+        otherwise: The candidate that is asked when the guard does not pass.
     """
 
-    __slots__ = ("params", "step", "test", "transition")
+    __slots__ = ("otherwise", "params", "step", "test", "transition")
 
     def __init__(self, transition: Transition, configuration: Configuration) -> None:
         guard = transition.guard
@@ -47,6 +50,14 @@ class Candidate:
         self.test: Evaluate | None = None if guard is None else bind(guard, configuration)
         self.params = None if guard is None else guard.params
         self.step: Step | None = None
+        self.otherwise: Candidate | None = None
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """The chain that begins here."""
+        candidate: Candidate | None = self
+        while candidate is not None:
+            yield candidate
+            candidate = candidate.otherwise
 
     def passes(
         self, context: Mapping[str, Any], event: Mapping[str, Any], now_ms: int, budget: object
@@ -83,25 +94,25 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-Chain = tuple[Candidate, ...]
-
-
-class Plan:
-    """The candidates for one event type in one configuration.
+class Branches:
+    """Plans of several regions.
 
     Attributes:
-        branches: Plans of the regions, in document order; all are asked. Empty, or at least two.
-        chain: Asked when no branch selected anything.
+        branches: In document order; all are asked. Empty, or at least two.
+        chain: Asked when no branch selected anything; ``None``: nobody.
     """
 
     __slots__ = ("branches", "chain")
 
-    def __init__(self, branches: tuple[Plan, ...], chain: Chain) -> None:
+    def __init__(self, branches: tuple[Plan, ...], chain: Candidate | None) -> None:
         self.branches = branches
         self.chain = chain
 
 
-NO_PLAN = Plan((), ())
+Plan = Candidate | Branches
+"""The candidates for one event type in one configuration."""
+
+NOBODY = Branches((), None)
 
 
 def find_plan(machine: Machine, configuration: Configuration, event_type: str) -> Plan:
@@ -128,34 +139,52 @@ def _make_plan(configuration: Configuration, event_type: str, matching: frozense
     below: dict[StateNode | None, list[Plan]] = {}
     for node in reversed(configuration.shown):
         # From the inside out: the children are done, the last region first.
-        branches = below.pop(node, [])[::-1]
-        own = _candidates(node.candidates(event_type, matching), configuration)
+        branches = below.pop(node, [])
+        own = _chain(node.candidates(event_type, matching), configuration)
+        plan: Plan | None
         if len(branches) > 1:
-            plan = Plan(tuple(branches), own)
+            plan = Branches(tuple(reversed(branches)), own)
         elif branches:
-            plan = Plan(branches[0].branches, _join(branches[0].chain, own))
+            plan = _follow(branches[0], own)
         else:
-            plan = Plan((), own)
-        if plan.branches or plan.chain:
+            plan = own
+        if plan is not None:
             below.setdefault(node.parent, []).append(plan)
-    return below.get(None, [NO_PLAN])[0]
+    return below.get(None, [NOBODY])[0]
 
 
-def _candidates(transitions: Iterable[Transition], configuration: Configuration) -> Chain:
-    chain = []
+def _chain(transitions: Iterable[Transition], configuration: Configuration) -> Candidate | None:
+    """The candidates in order; none after one without guard, which would never be asked."""
+    first: Candidate | None = None
+    last: Candidate | None = None
     for transition in transitions:
-        chain.append(Candidate(transition, configuration))
+        candidate = Candidate(transition, configuration)
+        if last is None:
+            first = candidate
+        else:
+            last.otherwise = candidate
+        last = candidate
         if transition.guard is None:
             break
-    return tuple(chain)
+    return first
 
 
-def _join(inner: Chain, outer: Chain) -> Chain:
-    """Both in order; nothing after a candidate without guard is ever asked."""
-    return inner if inner and inner[-1].test is None else inner + outer
+def _follow(plan: Plan, outer: Candidate | None) -> Plan:
+    """The plan, with ``outer`` asked after it."""
+    if isinstance(plan, Branches):
+        if plan.chain is None:
+            plan.chain = outer
+            return plan
+        inner = plan.chain
+    else:
+        inner = plan
+    *_, last = inner
+    if last.test is not None:
+        last.otherwise = outer
+    return plan
 
 
-def find_eventless(machine: Machine, configuration: Configuration) -> tuple[Chain, ...]:
+def find_eventless(machine: Machine, configuration: Configuration) -> tuple[Candidate, ...]:
     """The chains of eventless candidates, one per active atomic state that has any, each chain once."""
     chains = configuration.eventless
     if chains is None:
@@ -164,13 +193,13 @@ def find_eventless(machine: Machine, configuration: Configuration) -> tuple[Chai
     return chains
 
 
-def _make_eventless(configuration: Configuration) -> tuple[Chain, ...]:
-    chains: dict[tuple[Transition, ...], Chain] = {}
+def _make_eventless(configuration: Configuration) -> tuple[Candidate, ...]:
+    chains: dict[tuple[Transition, ...], Candidate] = {}
     for node in configuration.nodes:
         if node.is_atomic:
             around = (node, *get_proper_ancestors(node))
-            chain = _candidates((t for state in around for t in state.always), configuration)
-            if chain:
+            chain = _chain((transition for state in around for transition in state.always), configuration)
+            if chain is not None:
                 chains.setdefault(tuple(candidate.transition for candidate in chain), chain)
     return tuple(chains.values())
 
@@ -179,24 +208,33 @@ def select_from(
     plan: Plan, context: Mapping[str, Any], event: Mapping[str, Any], now_ms: int, budget: object
 ) -> list[Candidate]:
     """The selected candidates, in document order of the regions; empty when the event enables nothing."""
-    selected: list[Candidate] = []
-    for branch in plan.branches:
-        selected += select_from(branch, context, event, now_ms, budget)
-    if not selected:
-        for candidate in plan.chain:
-            if candidate.passes(context, event, now_ms, budget):
-                return [candidate]
-    return selected
+    candidate: Candidate | None
+    if isinstance(plan, Branches):
+        selected: list[Candidate] = []
+        for branch in plan.branches:
+            selected += select_from(branch, context, event, now_ms, budget)
+        if selected:
+            return selected
+        candidate = plan.chain
+    else:
+        candidate = plan
+    while candidate is not None:
+        if candidate.passes(context, event, now_ms, budget):
+            return [candidate]
+        candidate = candidate.otherwise
+    return []
 
 
 def select_eventless(
-    chains: Iterable[Chain], context: Mapping[str, Any], event: Mapping[str, Any], now_ms: int, budget: object
+    chains: Iterable[Candidate],
+    context: Mapping[str, Any],
+    event: Mapping[str, Any],
+    now_ms: int,
+    budget: object,
 ) -> list[Candidate]:
     """The selected eventless candidates: of each chain the first that passes, each transition once."""
     selected: dict[Transition, Candidate] = {}
     for chain in chains:
-        for candidate in chain:
-            if candidate.passes(context, event, now_ms, budget):
-                selected.setdefault(candidate.transition, candidate)
-                break
+        for candidate in select_from(chain, context, event, now_ms, budget):
+            selected.setdefault(candidate.transition, candidate)
     return list(selected.values())

@@ -48,7 +48,7 @@ IMPLEMENTATIONS = {
         ("ASSIGN", "action 'boom' on 'ASSIGN' in state 'm.a'"),
         ("EFFECT", "action 'fx' on 'EFFECT' in state 'm.a'"),
         ("ENTER", "action 'boom' (entry) of state 'm.b'"),
-        ("EXIT", "after 'late' of state 'm.c'"),
+        ("EXIT", "action 'xstate.after.late' (entry) of state 'm.c'"),
     ],
 )
 def test_a_failure_names_its_place_and_leaves_the_snapshot_as_it_was(event, where):

@@ -148,3 +148,25 @@ def test_nested_parallel_states_are_asked_region_by_region(play):
     inner = {"type": "parallel", "states": {"x": two_state_region("E"), "y": two_state_region("F")}}
     machine = regions(a=inner, b=two_state_region("F"))
     assert play(machine)("F").value == {"a": {"x": "off", "y": "on"}, "b": "on"}
+
+
+def test_regions_then_the_parallel_state_then_the_states_around_it_are_asked(play):
+    def region():
+        return {"initial": "x", "states": {"x": {"on": {"E": {"guard": "event.a", "actions": "region"}}}}}
+
+    machine = {
+        "initial": "p",
+        "on": {"E": {"actions": "root"}},
+        "states": {
+            "p": {
+                "type": "parallel",
+                "on": {"E": {"guard": "event.b", "actions": "parallel"}},
+                "states": {"r": region(), "s": region()},
+            }
+        },
+    }
+    guards = {"event.a": "has(event.a)", "event.b": "has(event.b)"}
+    started = play(machine, guards=guards)
+    assert started({"type": "E", "a": 1}).effects == ["region", "region"]
+    assert started({"type": "E", "b": 1}).effects == ["parallel"]
+    assert started("E").effects == ["root"]
