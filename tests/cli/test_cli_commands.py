@@ -139,6 +139,8 @@ def test_data_comes_from_a_file_or_standard_input(server: Server, tmp_path: Path
         (["create", "order", "x", "--input", "nope"], "--input is not JSON"),
         (["create", "order", "x", "--label", "nope"], "--label 'nope' is not KEY=VALUE"),
         (["send", "order", "x", "E", "--expected-version", "-1"], "--expected-version"),
+        (["send", "order", "x", "E", "--expected-version", "99999999999999999999"], "--expected-version"),
+        (["send", "order", "\udcff", "E"], "not UTF-8"),
         (["get", "order"], "missing argument 'ID'"),
         (["gett"], "no such command 'gett'"),
         (["get", "order", "x", "--nope"], "no such option: --nope"),

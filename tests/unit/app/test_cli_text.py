@@ -39,6 +39,7 @@ def test_state_values_fit_a_line(value: object, text: str) -> None:
             ['code="007"', "list=[1,2]", "url=http://x?a=b"],
             {"code": "007", "list": [1, 2], "url": "http://x?a=b"},
         ),
+        (["amount=NaN", "most=-Infinity"], {"amount": "NaN", "most": "-Infinity"}),
     ],
 )
 def test_event_data_from_words(words: list[str], data: dict[str, object]) -> None:
@@ -46,7 +47,8 @@ def test_event_data_from_words(words: list[str], data: dict[str, object]) -> Non
 
 
 def test_words_that_are_no_data_are_usage_errors() -> None:
-    for words in (["nope"], ["=1"], ["{", "}"], ["{bad"]):
+    deep = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
+    for words in (["nope"], ["=1"], ["{", "}"], ["{bad"], ['{"a": NaN}'], [deep]):
         with pytest.raises(Failure) as caught:
             event_data(words)
         assert caught.value.code is ExitCode.USAGE

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from durachart.app.cli.exits import ExitCode, Failure
 
@@ -50,10 +50,12 @@ def json_value(text: str, what: str) -> Any:
         place = f"{what} in {text[1:]}"
         text = read_text(Path(text[1:]))
     try:
-        return json.loads(text)
+        return _parsed(text)
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
         raise Failure(ExitCode.USAGE, f"{place} is not JSON: {error.msg} at {at}") from error
+    except (ValueError, RecursionError) as error:
+        raise Failure(ExitCode.USAGE, f"{place} is not JSON: {error}") from error
 
 
 def read_text(path: Path) -> str:
@@ -87,9 +89,18 @@ def _pair(word: str) -> tuple[str, Any]:
     if not equals or not key:
         raise Failure(ExitCode.USAGE, f"{word!r} is neither a JSON object nor key=value")
     try:
-        return key, json.loads(text)
-    except json.JSONDecodeError:
+        return key, _parsed(text)
+    except (ValueError, RecursionError):
         return key, text
+
+
+def _parsed(text: str) -> Any:
+    """The value of JSON text; unlike Python's own reading, NaN and infinities are not JSON."""
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"it has no {word}")
 
 
 def pairs(words: Sequence[str], what: str) -> dict[str, str]:

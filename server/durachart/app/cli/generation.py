@@ -30,7 +30,7 @@ class Generation:
         self._instance = instance
         self._as_json = as_json
         self._at_line_start = True
-        self._stopped_here = False
+        self._asked_to_stop = asyncio.Event()
 
     async def run(self, prompt: str, model: str | None, evals: list[str] | None) -> None:
         """Submit, show the text as it comes, and stop the generation when Ctrl-C is pressed.
@@ -44,20 +44,28 @@ class Generation:
             Failure: The generation was stopped or failed.
             ClientError: A call failed.
         """
-        accepted = await self._submit(prompt, model, evals)
-        effect_id = self._effect_of(accepted)
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt, stop)
-        stopping = asyncio.create_task(self._stop_when(stop, effect_id))
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        tasks: set[asyncio.Task[None]] = set()
         try:
-            async with self._client.watch_tokens(self._machine, self._instance, effect_id) as stream:
-                async for event in stream:
-                    self._show(event)
+            effect_id = self._effect_of(await self._submit(prompt, model, evals))
+            following = asyncio.create_task(self._follow(effect_id))
+            stopping = asyncio.create_task(self._stop_when_asked(effect_id))
+            tasks |= {following, stopping}
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if stopping in done:
+                stopping.result()
+            await following
         finally:
             loop.remove_signal_handler(signal.SIGINT)
-            stopping.cancel()
-            await asyncio.gather(stopping, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, effect_id: str) -> None:
+        async with self._client.watch_tokens(self._machine, self._instance, effect_id) as stream:
+            async for event in stream:
+                self._show(event)
 
     async def _submit(self, prompt: str, model: str | None, evals: list[str] | None) -> Accepted:
         """Make the canvas if it is missing, tell it model and evals, and submit."""
@@ -73,6 +81,8 @@ class Generation:
                 await self._send("SELECT_MODEL", {"model": model})
             if evals:
                 await self._send("SET_EVALS", {"evals": evals})
+        if self._asked_to_stop.is_set():
+            raise Failure(ExitCode.INTERRUPTED, "interrupted before the prompt was submitted")
         return await self._send("SUBMIT", {"prompt": prompt})
 
     async def _send(self, event: str, data: dict[str, Any]) -> Accepted:
@@ -87,15 +97,14 @@ class Generation:
             f"machine {self._machine} took SUBMIT without asking for {_HANDLER}; name one that does",
         )
 
-    def _interrupt(self, stop: asyncio.Event) -> None:
-        if stop.is_set():  # asked twice: the server may be gone
+    def _interrupt(self) -> None:
+        if self._asked_to_stop.is_set():  # asked twice: the server may be gone
             raise SystemExit(int(ExitCode.INTERRUPTED))
-        stop.set()
+        self._asked_to_stop.set()
 
-    async def _stop_when(self, stop: asyncio.Event, effect_id: str) -> None:
-        await stop.wait()
-        stopped = await self._client.stop_generation(self._machine, self._instance, effect_id)
-        self._stopped_here = stopped.stopped
+    async def _stop_when_asked(self, effect_id: str) -> None:
+        await self._asked_to_stop.wait()
+        await self._client.stop_generation(self._machine, self._instance, effect_id)
 
     def _show(self, event: TokenEvent) -> None:
         if self._as_json:
@@ -117,7 +126,7 @@ class Generation:
             self._note(f"stored in {where} (model {end.model or 'unknown'}{usage})", "dim")
             return
         self._break_line()
-        if end.outcome == "stopped" and self._stopped_here:
+        if end.outcome == "stopped" and self._asked_to_stop.is_set():
             raise Failure(ExitCode.INTERRUPTED, f"stopped; {where} keeps the answer it had")
         why = {
             "stopped": "somebody else stopped the generation",

@@ -78,6 +78,7 @@ def send(
             "--expected-version",
             metavar="N",
             min=0,
+            max=2**63 - 1,
             help="Refuse when another version is found.",
             show_default=False,
         ),

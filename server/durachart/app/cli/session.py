@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from durachart.app.cli.exits import of_client_error
+from durachart.app.cli.exits import ExitCode, Failure, of_client_error
 from durachart.app.cli.options import Target
 from durachart_client import Client, ClientError, Listing, RetryPolicy
 
@@ -25,13 +25,15 @@ def run(target: Target, act: Callable[[Client], Awaitable[None]]) -> None:
         act: What to do.
 
     Raises:
-        Failure: A call failed.
+        Failure: A call failed, or cannot be made with these arguments.
         KeyboardInterrupt: Ctrl-C; the client is closed by then.
     """
     try:
         asyncio.run(_with_client(target, act))
     except ClientError as error:
         raise of_client_error(error, target.server) from error
+    except UnicodeEncodeError as error:
+        raise Failure(ExitCode.USAGE, "an argument is not UTF-8 text, which is all that travels") from error
 
 
 async def _with_client(target: Target, act: Callable[[Client], Awaitable[None]]) -> None:
