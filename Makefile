@@ -13,6 +13,7 @@ BUF := $(VENV)/bin/buf
 
 RUNTIME_STAMP := $(VENV)/.set-up-runtime
 DEV_STAMP := $(VENV)/.set-up-dev
+BENCH_STAMP := .venv-bench/.set-up
 # npm writes this file last.
 NODE_STAMP := tests/node/node_modules/.package-lock.json
 
@@ -23,7 +24,7 @@ IMAGE := proto/durachart-v1.binpb
 .DELETE_ON_ERROR:
 # The tasks share one environment; only what they start may run in parallel.
 .NOTPARALLEL:
-.PHONY: help run test check coverage lint types contracts proto verify generate proto-image format lock hooks clean set-up again
+.PHONY: help run test check coverage lint types contracts proto verify generate proto-image format lock hooks clean set-up bench fuzz again
 
 help: ## List every task.
 	@echo "Usage: make TASK [ARGS=\"...\"]"; echo
@@ -87,13 +88,21 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile pypr
 lock: $(DEV_STAMP) ## Resolve the dependencies anew. ARGS=--upgrade takes newer versions.
 	@$(COMPILE) --group build --output-file requirements/runtime.txt $(ARGS)
 	@$(COMPILE) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt $(ARGS)
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --group pyproject.toml:bench --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --output-file requirements/bench.txt $(ARGS)
 	@cd tests/node && npm install --package-lock-only --loglevel=error
+
+bench: $(DEV_STAMP) $(NODE_STAMP) $(BENCH_STAMP) ## Measure, as ratios in one run. ARGS="engine" measures one, ARGS=--list names them.
+	@$(PY) -m bench $(ARGS)
+
+fuzz: $(DEV_STAMP) $(NODE_STAMP) ## Search for differences from XState for a minute. ARGS="--seconds 600 --seed 7" changes that.
+	@$(PY) -m tests.conformance.fuzz $(ARGS)
 
 hooks: $(DEV_STAMP) ## Install the git hooks that format and lint each commit.
 	@$(PY) -m pre_commit install
 
 clean: ## Remove the environment and caches. Never touches data/.
-	rm -rf $(VENV) tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) .venv-bench tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
 
 set-up: $(DEV_STAMP) $(NODE_STAMP) ## Set up everything that development needs, and start nothing.
 
@@ -118,6 +127,12 @@ $(RUNTIME_STAMP): requirements/runtime.txt $(PACKAGES)
 
 $(DEV_STAMP): requirements/dev.txt $(PACKAGES)
 	$(call SET_UP,dev)
+
+$(BENCH_STAMP): requirements/bench.txt $(DEV_STAMP)
+	@echo "Installing the libraries that the interpreter is measured against" >&2
+	@$(PY) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --requirement requirements/bench.txt
+	@touch $@
 
 $(NODE_STAMP): tests/node/package.json tests/node/package-lock.json tests/node/.npmrc
 	$(call SET_UP,node)

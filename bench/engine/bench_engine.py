@@ -6,8 +6,7 @@ of twenty. Every contender is a process of its own; rounds go through all of the
 machine disturbs all alike, and what counts is the median of each round's ratio to XState's ``actor.send``.
 
 The Python libraries are measured where they are installed: ``--peers`` names the interpreter of an
-environment made with ``uv venv P && uv pip install --python P/bin/python -r
-bench/engine/requirements.txt``.
+environment that has requirements/bench.txt; ``make bench`` makes one.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-LOCKS = ["requirements/runtime.txt", "requirements/dev.txt"]
+LOCKS = ["requirements/runtime.txt", "requirements/dev.txt", "requirements/bench.txt"]
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;]+)(?: ; .*?)?((?: --hash=sha256:[0-9a-f]{64})+)$")
 
 
@@ -23,7 +23,7 @@ def requirements(text: str) -> list[str]:
 def test_every_requirement_is_pinned_and_hashed(repository: Path, lock: str) -> None:
     lines = requirements((repository / lock).read_text(encoding="utf-8"))
 
-    assert len(lines) > 30
+    assert len(lines) >= 4
     assert [line for line in lines if not PIN.match(line)] == []
 
 
@@ -43,7 +43,7 @@ def test_dev_lock_holds_the_runtime_lock(repository: Path) -> None:
             for line in requirements((repository / lock).read_text(encoding="utf-8"))
             if (found := PIN.match(line))
         }
-        for lock in LOCKS
+        for lock in LOCKS[:2]
     )
 
     assert runtime.items() <= dev.items()
