@@ -5,7 +5,8 @@ import json
 import signal
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -61,26 +62,45 @@ async def test_calls_under_way_are_finished_and_streams_get_a_farewell() -> None
         assert "shutting down" in interruptions[0]
 
 
-async def test_a_second_signal_ends_at_once() -> None:
-    async with Server.running("--drain-ms", "3600000") as server, Client(server.grpc) as client:
-        held = await asyncio.open_connection(*server.http.split(":"))
+@asynccontextmanager
+async def held_while_draining(server: Server, number: signal.Signals) -> AsyncIterator[asyncio.StreamWriter]:
+    """``server`` has been sent ``number`` and drains; closing the writer ends the one call that holds it."""
+    async with Client(server.grpc) as client:
+        _, held = await asyncio.open_connection(*server.http.split(":"))
         # A body that never comes keeps a call open, and with it the server.
-        held[1].write(
+        held.write(
             b"POST /durachart.v1.StateMachineService/GetState HTTP/1.1\r\nhost: x\r\n"
             b"content-type: application/json\r\ncontent-length: 10\r\n\r\n{"
         )
-        await held[1].drain()
+        await held.drain()
         draining = asyncio.Event()
         watch = client.watch("order", on_interrupt=lambda failure, wait: draining.set())
         await anext(watch)
         waiting = asyncio.ensure_future(anext(watch))
-        server.send_signal(signal.SIGINT)
+        server.send_signal(number)
         await draining.wait()
-        server.send_signal(signal.SIGINT)
-        code = await server.wait()
+        yield held
         waiting.cancel()
-        held[1].close()
-        assert code == 130
+        held.close()
+
+
+async def test_a_second_ctrl_c_ends_at_once() -> None:
+    async with (
+        Server.running("--drain-ms", "3600000") as server,
+        held_while_draining(server, signal.SIGINT),
+    ):
+        server.send_signal(signal.SIGINT)
+        assert await server.wait() == 130
+
+
+async def test_sigterm_twice_still_drains() -> None:
+    async with (
+        Server.running("--drain-ms", "3600000") as server,
+        held_while_draining(server, signal.SIGTERM) as held,
+    ):
+        server.send_signal(signal.SIGTERM)
+        held.close()
+        assert await server.wait() == 0
 
 
 async def test_it_says_where_it_listens_and_three_commands_that_work() -> None:

@@ -27,7 +27,8 @@ _BY_SIGNAL = 128
 async def serve_until_signalled(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then finish what was begun and return.
 
-    A second signal ends the process at once: whatever was acknowledged is on disk.
+    A second SIGINT, and one after SIGTERM, ends the process at once: whatever was acknowledged is on disk.
+    SIGTERM may come twice, and asks once.
 
     Raises:
         CannotStart: The server could not start; the text says why.
@@ -46,7 +47,9 @@ async def serve_until_signalled(settings: Settings) -> None:
 
 
 def _asked_to_end(number: signal.Signals, asked: asyncio.Event) -> None:
-    if asked.is_set():
+    # A supervisor that ends a whole process group reaches this process directly, and again through `make`,
+    # which passes SIGTERM on: only a person at the keyboard is taken to have lost patience.
+    if asked.is_set() and number is signal.SIGINT:
         _log.warning("ending at once signal=%s", number.name)
         os._exit(_BY_SIGNAL + number)
     asked.set()
