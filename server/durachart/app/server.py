@@ -3,7 +3,7 @@
     telemetry
     └── store ── runtime ── machines brought along
                  ├── token relay ◄── effects' ends
-                 ├── effect worker (llm.generate, log), timer worker
+                 ├── effect worker (llm.generate, log, those of plug-ins), timer worker
                  └── service ── gRPC front, HTTP front
 
 Leaving goes the other way round: the fronts refuse new calls and end their streams with a token while calls
@@ -20,12 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from durachart.app.machines import publish_directory
+from durachart.app.plugin_effects import plugin_handlers
 from durachart.app.settings import Settings
 from durachart.app.telemetry import Telemetry, TelemetrySettings, telemetry
 from durachart.fronts.address import Address, CannotListen
 from durachart.fronts.grpc_front import GrpcSettings
 from durachart.fronts.http_server import HttpSettings
 from durachart.fronts.serving import serving
+from durachart.plugins.collection import PluginCollection
+from durachart.plugins.errors import PluginsUnusable
+from durachart.plugins.loading import load_plugins
 from durachart.rpc.assembly import Served, assemble
 from durachart.rpc.machine_service import MACHINE_SERVICE, MachineHandlers
 from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
@@ -40,6 +44,7 @@ from durachart.store.errors import StoreError
 from durachart.store.sqlite.store import SqliteStore
 from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
 from durachart.workers.effect_worker import EffectWorker
+from durachart.workers.handlers import EffectHandler
 from durachart.workers.providers.selection import Providers
 from durachart.workers.timer_worker import TimerWorker
 
@@ -79,13 +84,13 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     """A server for as long as the context lasts; leaving it drains.
 
     Raises:
-        CannotStart: A port is taken, the database cannot be used, …
+        CannotStart: A port is taken, the database or a plug-in cannot be used, …
         MachineNotPublished: Machines it brings along are not valid.
     """
     async with AsyncExitStack() as stack:
         try:
             server = await _start(settings, stack)
-        except (CannotListen, StoreError) as error:
+        except (CannotListen, StoreError, PluginsUnusable) as error:
             raise CannotStart(str(error)) from error
         where = (server.grpc, server.http or "off", server.database)
         _log.info("serving grpc=%s http=%s database=%s", *where)
@@ -94,15 +99,19 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 
 async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     """Start everything on ``stack``, which ends it in reverse order, also when a later part cannot start."""
+    plugins = load_plugins(settings.plugins)
+    trusted = plugin_handlers(plugins, HANDLER_NAMES)
+    if plugins.names:
+        _log.info("plug-ins loaded names=%s", ",".join(plugins.names))
     observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint)))
     if settings.database is None:
         _make_directory(settings.data_dir)
-    runtime = _runtime(settings, observed)
+    runtime = _runtime(settings, observed, plugins)
     await stack.enter_async_context(runtime.running())
     machines: Sequence[MachineRecord] = ()
     if settings.machines is not None:
         machines = await publish_directory(runtime, settings.machines)
-    tokens = await _start_workers(settings, runtime, observed, stack)
+    tokens = await _start_workers(settings, runtime, observed, trusted, stack)
     service = _service(settings, runtime, tokens, observed)
     addresses = await stack.enter_async_context(
         serving(
@@ -124,7 +133,7 @@ def _make_directory(directory: Path) -> None:
         raise CannotStart(f"cannot make {directory}: {why}; choose another with --data-dir") from error
 
 
-def _runtime(settings: Settings, observed: Telemetry) -> Runtime:
+def _runtime(settings: Settings, observed: Telemetry, plugins: PluginCollection) -> Runtime:
     limits = settings.limits
     bounds = RuntimeSettings(
         max_event_bytes=limits.event_bytes,
@@ -134,18 +143,24 @@ def _runtime(settings: Settings, observed: Telemetry) -> Runtime:
     )
     store = SqliteStore(settings.database_path)
     tracer = observed.provider.get_tracer("durachart.runtime") if observed.rpc is not None else None
-    return Runtime(store, bounds, handlers=HANDLER_NAMES, tracer=tracer)
+    return Runtime(
+        store, bounds, plugins=plugins, handlers=HANDLER_NAMES | plugins.effects.keys(), tracer=tracer
+    )
 
 
 async def _start_workers(
-    settings: Settings, runtime: Runtime, observed: Telemetry, stack: AsyncExitStack
+    settings: Settings,
+    runtime: Runtime,
+    observed: Telemetry,
+    trusted: Sequence[EffectHandler],
+    stack: AsyncExitStack,
 ) -> TokenRelay:
     providers = Providers(settings.providers)
     stack.push_async_callback(providers.close)
     tokens = TokenRelay(EffectGenerations(runtime))
     stack.callback(runtime.on_effect_end(tokens.effect_ended))
     tracer = observed.provider.get_tracer("durachart.workers")
-    handlers = built_in_handlers(providers, tokens, tracer)
+    handlers = (*built_in_handlers(providers, tokens, tracer), *trusted)
     await stack.enter_async_context(EffectWorker(runtime, handlers, tracer).running())
     await stack.enter_async_context(TimerWorker(runtime).running())
     return tokens

@@ -52,6 +52,7 @@ class Settings:
         data_dir: Holds the database; made when missing.
         database: The SQLite file, in a directory that exists; None: ``durachart.db`` in ``data_dir``.
         machines: Directory whose machines are published at the start; None: none are.
+        plugins: Modules with plug-ins, beside those of installed packages.
         cors_origins: Web pages that may call; ``*`` is every page.
         otlp_endpoint: Where traces go, as an OTLP/gRPC URL; ``""``: nothing is traced.
         providers: Language models.
@@ -66,6 +67,7 @@ class Settings:
     data_dir: Path = Path("data")
     database: Path | None = None
     machines: Path | None = None
+    plugins: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     otlp_endpoint: str = ""
     providers: ProviderSettings = field(default_factory=ProviderSettings)

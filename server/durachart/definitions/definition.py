@@ -15,7 +15,7 @@ from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.expression_types import scopes_of
 from durachart.definitions.findings import Finding
 from durachart.definitions.implementations import Plugins
-from durachart.definitions.publish import SECTIONS, check_document, plugin_uses
+from durachart.definitions.publish import SECTIONS, check_document, plugin_uses, unimplemented
 from durachart.definitions.report import Report
 from durachart.definitions.schemas import Schemas, parse_schemas
 from durachart.definitions.states import read_states
@@ -152,6 +152,17 @@ def load_published(source: Source, *, plugins: PublishedPlugins | None = None) -
     if machine is None:
         raise DefinitionInvalid(findings)
     return _definition(document, machine, schemas, effects, (), plugins)
+
+
+def missing_implementations(definition: Definition, plugins: PublishedPlugins | None) -> str:
+    """Why a definition that was published with plug-ins is not the same with these; one sentence."""
+    names = unimplemented(definition.document, plugins)
+    if names:
+        return f"no plug-in here has {', '.join(names)}; start the server with the one that does"
+    return (
+        "the plug-ins it uses are not here, or not in the version it was published with; "
+        "start the server with that version, or publish the definition again for new instances"
+    )
 
 
 def _normalised(source: Source) -> tuple[dict[str, Any], str]:

@@ -109,19 +109,32 @@ def check_document(
 
 def plugin_uses(document: Mapping[str, Any], plugins: Plugins) -> frozenset[tuple[str, str]]:
     """What the machine names that is not in the document but in a plug-in: pairs of kind and name."""
-    config = document.get("machine")
-    if not isinstance(config, Mapping) or not (plugins.guards or plugins.actions or plugins.delays):
+    if not (plugins.guards or plugins.actions or plugins.delays):
         return frozenset()
+    return _references(document, plugins).find_plugin_uses()
+
+
+def unimplemented(document: Mapping[str, Any], plugins: Plugins | None) -> list[str]:
+    """The guards, actions and delays that nobody implements, as words for a message.
+
+    Of these an action alone may be published: nobody runs it then.
+    """
+    return _references(document, plugins).find_unimplemented()
+
+
+def _references(document: Mapping[str, Any], plugins: Plugins | None) -> References:
+    config = document.get("machine")
+    effects = document.get("effects")
     implementations = document.get("implementations")
     return References(
-        read_uses(read_states(config, "", Report())),
+        read_uses(read_states(config, "", Report())) if isinstance(config, Mapping) else [],
         implementations if isinstance(implementations, Mapping) else {},
         "",
-        {},
+        parse_effects(effects, []) if isinstance(effects, Mapping) else {},
         "",
         plugins,
         Report(),
-    ).find_plugin_uses()
+    )
 
 
 def _check_sections(document: Mapping[str, Any], report: Report) -> None:

@@ -90,6 +90,25 @@ class References:
             if name not in written and name in supplied
         )
 
+    def find_unimplemented(self) -> list[str]:
+        """What neither the document nor a plug-in implements, by kind and name, for a message."""
+        self.check()
+        actions = {
+            name
+            for name in self.used_actions
+            if name not in self.effects and name not in BUILT_INS and not is_foreign(name)
+        }
+        return [
+            f"{kind} {name!r}"
+            for kind, used, written, supplied in (
+                ("guard", self.used_guards, self.guards, self.plugin_guards),
+                ("action", actions, self.actions, self.plugin_actions),
+                ("delay", self.used_delays, self.delays, self.plugin_delays),
+            )
+            for name in sorted(used)
+            if name not in written and name not in supplied
+        ]
+
     def _section(self, name: str) -> Mapping[str, Any]:
         section = self.sections.get(name)
         return section if isinstance(section, Mapping) else {}

@@ -16,6 +16,7 @@ from durachart.definitions.definition import (
     check_definition,
     load_definition,
     load_published,
+    missing_implementations,
 )
 from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.findings import Finding
@@ -135,6 +136,10 @@ class Registry:
             definition = await asyncio.get_running_loop().run_in_executor(self._compiler, compile_stored)
         except DefinitionInvalid as error:
             raise ImplementationMissing(machine_id, version, str(error)) from error
+        if definition.content_hash != row.content_hash:
+            # It may run, and come to other states than it would have where it was published.
+            why = missing_implementations(definition, self._plugins)
+            raise ImplementationMissing(machine_id, version, why)
         self._keep((machine_id, version), definition)
         return definition
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.findings import Finding
 from durachart.definitions.loader import FORMATS
 from durachart.engine import Machine
+from durachart.plugins.collection import PluginCollection
+from durachart.plugins.errors import PluginsUnusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +77,38 @@ def text_to_publish(path: Path) -> str:
         raise Failure(ExitCode.INVALID, f"cannot read {path}: it is not UTF-8 text") from error
 
 
-def load_machine(path: Path) -> LoadedMachine:
+def load_machine(path: Path, plugins: PluginCollection | None = None) -> LoadedMachine:
     """Read a definition as XState would: what cannot run is refused, the rest of publishing not asked for.
+
+    Args:
+        path: The definition.
+        plugins: Trusted implementations by name; None: there are none.
 
     Raises:
         Failure: It cannot be read or run.
     """
     text = text_to_publish(path)
     try:
-        definition = load_published(text)
+        definition = load_published(text, plugins=plugins)
     except DefinitionInvalid as error:
         raise invalid_definition(path, error.findings) from error
     implementations = definition.document.get("implementations", {})
     guards = implementations.get("guards", {}) if isinstance(implementations, Mapping) else {}
     return LoadedMachine(definition.machine, guards, definition.start_input(None))
+
+
+def use_plugins(modules: Sequence[str]) -> PluginCollection:
+    """The plug-ins of these modules and of installed packages.
+
+    Raises:
+        Failure: They cannot be used.
+    """
+    from durachart.plugins.loading import load_plugins
+
+    try:
+        return load_plugins(modules)
+    except PluginsUnusable as error:
+        raise Failure(ExitCode.UNEXPECTED, str(error)) from error
 
 
 def invalid_definition(path: Path | str, findings: Iterable[Finding]) -> Failure:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from durachart.app.cli.options import JsonOption, ServerOption, TimeoutOption, target
+from durachart.app.cli.options import JsonOption, PluginsOption, ServerOption, TimeoutOption, target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from durachart.definitions.findings import Finding
+    from durachart.plugins.collection import PluginCollection
     from durachart_client import Client
 
 FilesArgument = Annotated[
@@ -68,20 +69,21 @@ def publish(
     run(target(context, server, None, timeout), act)
 
 
-def validate(files: FilesArgument, as_json: JsonOption = False) -> None:
+def validate(files: FilesArgument, plugins: PluginsOption = None, as_json: JsonOption = False) -> None:
     """Check definitions as the server would before it publishes them. Needs no server.
 
     Exit code 6 when one of them would be refused; warnings alone are fine.
     """
-    from durachart.app.cli.documents import find_definition
+    from durachart.app.cli.documents import find_definition, use_plugins
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.rendering import finding_line
     from durachart.app.cli.terminal import OUT
 
+    used = use_plugins(plugins or ())
     refused = 0
     for path in [find_definition(file) for file in files]:
-        findings = _check(path)
+        findings = _check(path, used)
         valid = all(finding.severity != "error" for finding in findings)
         refused += not valid
         if as_json:
@@ -96,7 +98,7 @@ def validate(files: FilesArgument, as_json: JsonOption = False) -> None:
         raise Failure(ExitCode.INVALID, f"{which} not valid", reason="DEFINITION_INVALID")
 
 
-def _check(path: Path) -> list[Finding]:
+def _check(path: Path, plugins: PluginCollection) -> list[Finding]:
     from durachart.app.cli.arguments import read_bytes
     from durachart.definitions.definition import check_definition
     from durachart.definitions.document import parse_document
@@ -107,7 +109,7 @@ def _check(path: Path) -> list[Finding]:
         document = parse_document(read_bytes(path), FORMATS.get(path.suffix.lower(), "json"))
     except DefinitionInvalid as error:
         return list(error.findings)
-    return check_definition(document)
+    return check_definition(document, plugins=plugins)
 
 
 def machines(
@@ -117,7 +119,10 @@ def machines(
         typer.Argument(metavar="[MACHINE]", help="Show this one's definition.", show_default=False),
     ] = None,
     version: Annotated[
-        int, typer.Option("--version", metavar="N", min=0, help="Which version of MACHINE; 0 is the latest.")
+        int,
+        typer.Option(
+            "--version", metavar="N", min=0, max=2**31 - 1, help="Which version of MACHINE; 0 is the latest."
+        ),
     ] = 0,
     as_json: JsonOption = False,
     server: ServerOption = None,

@@ -51,6 +51,16 @@ InputOption = Annotated[
         "--input", metavar="JSON", help="The machine's input; @FILE or - reads it.", show_default=False
     ),
 ]
+PluginsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugins",
+        metavar="MODULE",
+        envvar="DURACHART_PLUGINS",
+        help="Python module with trusted guards, actions, delays or effect handlers; repeatable.",
+        show_default=False,
+    ),
+]
 RequestIdOption = Annotated[
     str | None,
     typer.Option(

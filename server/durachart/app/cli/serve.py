@@ -85,6 +85,17 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugins",
+            metavar="MODULE",
+            envvar="DURACHART_PLUGINS",
+            help="Python module with trusted guards, actions, delays or effect handlers; repeatable.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
     llm_model: Annotated[
         str,
         typer.Option(
@@ -214,6 +225,7 @@ def serve(
             data_dir=data_dir,
             database=parse.database(db),
             machines=parse.machines_directory(machines),
+            plugins=tuple(plugins or ()),
             cors_origins=parse.origins(cors_origin or []),
             otlp_endpoint=parse.trace_endpoint(otlp_endpoint),
             providers=_providers(llm_model, llm_token_delay_ms, openai_base_url, anthropic_base_url),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from durachart.app.cli.options import InputOption, JsonOption
+from durachart.app.cli.options import InputOption, JsonOption, PluginsOption
 
 if TYPE_CHECKING:
     from durachart.app.cli.trace import Record
@@ -42,6 +43,7 @@ def simulate(
             help="Read rows {id, machine, implementations, input, events}, write {id, expect}.",
         ),
     ] = False,
+    plugins: PluginsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run MACHINE in memory, step by step, with simulated time and no server.
@@ -56,36 +58,43 @@ def simulate(
             raise Failure(
                 ExitCode.USAGE, "--batch reads everything from standard input; leave MACHINE and --events out"
             )
-        _batch()
+        _batch(plugins or ())
         return
     if machine is None:
         raise Failure(ExitCode.USAGE, "name a MACHINE to simulate, or use --batch")
-    _simulate(machine, events, machine_input, explain=explain, as_json=as_json)
+    _simulate(machine, events, machine_input, plugins or (), explain=explain, as_json=as_json)
 
 
-def _batch() -> None:
+def _batch(plugins: Sequence[str]) -> None:
     from durachart.app.cli.batch import run_batch
+    from durachart.app.cli.documents import use_plugins
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.terminal import OUT
 
-    failed = run_batch(sys.stdin, OUT.write)
+    failed = run_batch(sys.stdin, OUT.write, use_plugins(plugins))
     if failed:
         rows = "1 row" if failed == 1 else f"{failed} rows"
         raise Failure(ExitCode.INVALID, f"{rows} could not be run; `error` in the output says why")
 
 
 def _simulate(
-    source: str, events: str | None, machine_input: str | None, *, explain: bool, as_json: bool
+    source: str,
+    events: str | None,
+    machine_input: str | None,
+    plugins: Sequence[str],
+    *,
+    explain: bool,
+    as_json: bool,
 ) -> None:
     from durachart.app.cli.arguments import json_value
-    from durachart.app.cli.documents import find_definition, load_machine, read_events
+    from durachart.app.cli.documents import find_definition, load_machine, read_events, use_plugins
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.trace import trace
     from durachart.app.cli.tracing_text import show_record
     from durachart.engine import InvalidEvent
 
-    loaded = load_machine(find_definition(source))
+    loaded = load_machine(find_definition(source), use_plugins(plugins))
     value = loaded.no_input if machine_input is None else json_value(machine_input, "--input")
     items = read_events(events) if events is not None else []
     try:
