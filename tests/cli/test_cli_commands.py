@@ -156,6 +156,19 @@ def test_a_wrong_command_line_is_one_sentence(server: Server, words: list[str], 
     assert done.stdout == ""
 
 
+def test_no_command_at_all_shows_the_help_and_is_a_wrong_command_line() -> None:
+    done = run_here(None)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("Usage: durachart")
+
+
+def test_the_version_can_be_asked_for_either_way() -> None:
+    command, option = run_here(None, "version"), run_here(None, "--version")
+    assert (command.returncode, option.returncode) == (0, 0)
+    assert command.stdout == option.stdout
+    assert option.stdout.startswith("durachart ")
+
+
 def test_nobody_listening_is_exit_code_7_and_says_what_to_do() -> None:
     done = run_cli("127.0.0.1:1", "get", "order", "x")
     assert done.returncode == 7

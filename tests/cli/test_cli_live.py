@@ -117,6 +117,8 @@ async def test_generate_writes_the_answer_and_stores_it(server: Server) -> None:
     assert generated(out) == state.context["response"]
     assert state.context["evals"] == ["Be bold."]
     assert json.loads(out.splitlines()[-1])["outcome"] == "completed"
+    journal = run_cli(server, "journal", "canvas", "g-1", "--json").stdout.splitlines()
+    assert {json.loads(line)["outcome"] for line in journal} == {"accepted"}, "generate leaves no refusals"
 
 
 async def test_generate_makes_a_canvas_of_its_own(server: Server) -> None:

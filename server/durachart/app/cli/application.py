@@ -23,13 +23,26 @@ app = typer.Typer(
     name="durachart",
     help="XState-v5-compatible statecharts as the durable source of truth for entity lifecycles.",
     epilog=_EXIT_CODES,
-    no_args_is_help=True,
     add_completion=True,
     # Boxes and colour are for people; a pipe gets plain help, sooner.
     rich_markup_mode="rich" if sys.stdout.isatty() else None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def version() -> None:
+    """Show the version."""
+    from durachart import __version__
+    from durachart.app.cli.terminal import OUT
+
+    OUT.line(f"durachart {__version__}")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
 
 
 @app.callback()
@@ -58,17 +71,19 @@ def before(
             "--timeout", metavar="SECONDS", min=0.001, envvar="DURACHART_TIMEOUT", help="Bound of each call."
         ),
     ] = 10.0,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and exit.",
+            show_default=False,
+        ),
+    ] = False,
 ) -> None:
     """Options before the command hold for it as well."""
     context.obj = Target(server, namespace, timedelta(seconds=seconds))
-
-
-def version() -> None:
-    """Show the version."""
-    from durachart import __version__
-    from durachart.app.cli.terminal import OUT
-
-    OUT.line(f"durachart {__version__}")
 
 
 app.command(rich_help_panel=_RUN)(serve.serve)
@@ -97,7 +112,7 @@ def execute(arguments: Sequence[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
-        code = app(list(arguments), prog_name="durachart", standalone_mode=False)
+        code = app(list(arguments) or ["--help"], prog_name="durachart", standalone_mode=False)
     except TyperException as error:
         report(_usage(error), as_json=as_json)
         return error.exit_code
@@ -110,6 +125,8 @@ def execute(arguments: Sequence[str]) -> int:
         # What is left in the buffer must not fail at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    if not arguments:
+        return ExitCode.USAGE
     return code if isinstance(code, int) else ExitCode.OK
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Any
 
 from durachart.app.cli.exits import ExitCode, Failure
 from durachart.app.cli.jsonlines import emit, plain
 from durachart.app.cli.terminal import ERR, OUT
-from durachart_client import Accepted, Client, GenerationEnd, InstanceExists, Text, TokenEvent
+from durachart_client import (
+    Accepted,
+    Client,
+    GenerationEnd,
+    InstanceExists,
+    InstanceNotFound,
+    Text,
+    TokenEvent,
+)
 
 _HANDLER = "llm.generate"
 
@@ -74,9 +83,7 @@ class Generation:
             machine_input["model"] = model
         if evals:
             machine_input["evals"] = evals
-        try:
-            await self._client.create(self._machine, self._instance, machine_input, view="basic")
-        except InstanceExists:
+        if not await self._make(machine_input):
             if model is not None:
                 await self._send("SELECT_MODEL", {"model": model})
             if evals:
@@ -84,6 +91,16 @@ class Generation:
         if self._asked_to_stop.is_set():
             raise Failure(ExitCode.INTERRUPTED, "interrupted before the prompt was submitted")
         return await self._send("SUBMIT", {"prompt": prompt})
+
+    async def _make(self, machine_input: dict[str, Any]) -> bool:
+        """Whether the instance was missing and is made; looks first, as a refused attempt is journaled."""
+        try:
+            await self._client.get(self._machine, self._instance, view="basic")
+        except InstanceNotFound:
+            with suppress(InstanceExists):
+                await self._client.create(self._machine, self._instance, machine_input, view="basic")
+                return True
+        return False
 
     async def _send(self, event: str, data: dict[str, Any]) -> Accepted:
         return await self._client.send(self._machine, self._instance, event, data, view="basic")
@@ -132,7 +149,8 @@ class Generation:
             "stopped": "somebody else stopped the generation",
             "cancelled": "the canvas left the state that wanted the generation",
         }.get(end.outcome, end.error_message or "the generation failed")
-        raise Failure(ExitCode.GENERATION, f"{why}; {where} keeps the answer it had", reason=end.error_reason)
+        sentence = f"{why.rstrip('.')}; {where} keeps the answer it had"
+        raise Failure(ExitCode.GENERATION, sentence, reason=end.error_reason)
 
     def _note(self, text: str, style: str) -> None:
         self._break_line()
