@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from opentelemetry.trace import Tracer
+
 from durachart.runtime.commands import Caller, CreateInstance, SendEvent
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.settings import RuntimeSettings
@@ -62,11 +64,12 @@ async def serving(
     *,
     clock: SimulatedClock | None = None,
     published: bool = True,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Service]:
     """Serve a store, the sample machine published."""
     store = make_store()
     clock = clock or SimulatedClock()
-    runtime = Runtime(store, settings, clock=clock)
+    runtime = Runtime(store, settings, clock=clock, tracer=tracer)
     async with runtime.running():
         if published:
             await runtime.publish(job_json(), ADA)

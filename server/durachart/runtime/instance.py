@@ -152,8 +152,12 @@ def write_internals(definition: Definition, snapshot: Snapshot) -> str:
     return dumps(document)
 
 
-def dumps(value: Any) -> str:
+def dumps(value: Any, new: Any = None) -> str:
     """A value of the machine as JSON text.
+
+    Args:
+        value: The value.
+        new: What of it was never written before; None: all of it.
 
     Raises:
         Unstorable: It holds a number that is not finite, an integer beyond 64 bits, a key that is no string,
@@ -165,7 +169,7 @@ def dumps(value: Any) -> str:
     except (TypeError, ValueError) as error:
         raise Unstorable(str(error)) from None
     # Numbers that are not finite come out as null; where there is no null there is none of them.
-    if b"null" in text and _holds_infinity(value):
+    if b"null" in text and _holds_infinity(value if new is None else new):
         raise Unstorable("a number is not finite")
     return text.decode()
 

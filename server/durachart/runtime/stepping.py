@@ -213,10 +213,14 @@ class Stepping:
         snapshot = step.snapshot
         old = before.snapshot
         same_context = snapshot.context is old.context
-        context_json = before.context_json if same_context else self._context_json(snapshot.context)
+        context_json = before.context_json
+        changes: dict[str, Any] = {}
+        if not same_context:
+            changes = changes_between(old.context, snapshot.context)
+            context_json = self._context_json(snapshot.context, changes)
         version = before.version + 1
         seq = head.seq + 1
-        context, patch = self._result(before, snapshot, context_json, version, seq)
+        context, patch = self._result(before, snapshot, context_json, changes, seq)
         effects = before.effects
         ends: tuple[EffectEnd, ...] = ()
         if effects:
@@ -315,8 +319,8 @@ class Stepping:
             ends,
         )
 
-    def _context_json(self, context: Mapping[str, Any]) -> str:
-        text = dumps(context)
+    def _context_json(self, context: Mapping[str, Any], new: Mapping[str, Any] | None = None) -> str:
+        text = dumps(context, new)
         limit = self._settings.max_context_bytes
         # UTF-8 takes at most four bytes for a character.
         if len(text) * 4 > limit and len(text.encode()) > limit:
@@ -324,19 +328,20 @@ class Stepping:
         return text
 
     def _result(
-        self, before: Instance, snapshot: Snapshot, context_json: str, version: int, seq: int
+        self, before: Instance, snapshot: Snapshot, context_json: str, changes: dict[str, Any], seq: int
     ) -> tuple[str | None, str | None]:
         """The context as the row keeps it: whole, or a patch, or neither when nothing in it is new."""
         settings = self._settings
         if (
             len(context_json) <= settings.whole_context_bytes
-            or version % settings.snapshot_every == 0
+            or (before.version + 1) % settings.snapshot_every == 0
             or seq - before.snapshot_seq >= _ROWS_BETWEEN_SNAPSHOTS
         ):
             return context_json, None
         if snapshot.context is before.snapshot.context:
             return None, None
-        patch = patch_between(before.snapshot.context, snapshot.context)
+        gone = [key for key in before.snapshot.context if key not in snapshot.context]
+        patch = dumps({"set": changes, "unset": gone} if gone else {"set": changes}, ())
         return (None, patch) if 2 * len(patch) < len(context_json) else (context_json, None)
 
 
@@ -352,19 +357,20 @@ def _same_internals(snapshot: Snapshot, old: Snapshot) -> bool:
     )
 
 
-def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """What makes ``after`` from ``before``, as JSON: ``{"set": {key: value}, "unset": [key]}``.
+def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of ``after`` that are new or have another value than in ``before``.
 
     Steps share what they do not touch, so identity tells what is new.
     """
     nothing = object()
-    changed = {key: value for key, value in after.items() if before.get(key, nothing) is not value}
-    gone = [key for key in before if key not in after]
-    return dumps({"set": changed, "unset": gone} if gone else {"set": changed})
+    return {key: value for key, value in after.items() if before.get(key, nothing) is not value}
 
 
 def patched(context: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The context that a patch (parsed) makes of ``context``, keys in the order the step left them in."""
+    """The context that a patch, ``{"set": {key: value}, "unset": [key]}``, makes of ``context``.
+
+    Keys come in the order the step left them in.
+    """
     gone = patch.get("unset", ())
     kept = {key: value for key, value in context.items() if key not in gone} if gone else context
     return {**kept, **patch["set"]}

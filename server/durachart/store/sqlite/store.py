@@ -40,11 +40,13 @@ class SqliteSettings:
         busy_timeout_ms: How long to wait for another program's lock on the file, >= 0.
         readers: Connections that read beside the writer, >= 1.
         checkpoint_pages: After how many pages of 4 KiB the write-ahead log is copied into the file, >= 1.
+        cache_kib: What the writer keeps of the file in memory, >= 1.
     """
 
     busy_timeout_ms: int = 5_000
     readers: int = 4
     checkpoint_pages: int = 4_000
+    cache_kib: int = 64 * 1024
 
 
 def _new_uid() -> str:
@@ -211,6 +213,7 @@ class SqliteStore(Reads):
             # An acknowledged commit survives the loss of power, not only of the process.
             "synchronous = FULL",
             f"wal_autocheckpoint = {self._settings.checkpoint_pages}",
+            f"cache_size = {-self._settings.cache_kib}",
             "temp_store = MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
