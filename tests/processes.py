@@ -22,7 +22,7 @@ _READY = "Ctrl-C ends it"
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every process: ours without Durachart's or OpenTelemetry's settings, and ``extra``."""
+    """The environment of every process: ours without Durachart's and OpenTelemetry's, and ``extra``."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DURACHART_", "OTEL_"))}
     return {**kept, "PYTHONWARNINGS": "default", **(extra or {})}
 

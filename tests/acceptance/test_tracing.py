@@ -23,7 +23,7 @@ def _attributes(span: Span) -> dict[str, str | int]:
 
 
 async def test_f6_an_event_is_traced_from_the_call_to_the_models_answer() -> None:
-    """F6 C9: call, queue, transition and commit in the caller's trace; the effect linked to it, the model below."""
+    """F6 C9: call, queue, transition and commit in the caller's trace; the effect linked, the model below."""
     async with running_receiver() as receiver:
         options = ["--otlp-endpoint", f"http://{receiver.address}", "--llm-token-delay-ms", "0"]
         async with Server.running(*options) as server:

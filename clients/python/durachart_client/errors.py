@@ -1,4 +1,3 @@
-
 """What a call can raise. Every error carries data as attributes; nobody has to read its text.
 
     ClientError

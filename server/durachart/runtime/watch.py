@@ -254,7 +254,7 @@ class _Watch:
             raise WatchCompacted(self._tokens.make(ResumePoint(compacted)))
         if point.revision > self._all.log.newest:
             raise ResumeTokenInvalid(
-                "the resume token is ahead of this store: was an older copy restored? watch again without it"
+                "the resume token is ahead of this store: was an older copy restored? watch without it"
             )
         self._cursor = point.revision
         return point
