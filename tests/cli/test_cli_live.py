@@ -64,14 +64,16 @@ async def test_watch_ends_by_itself_when_asked_to(server: Server) -> None:
 async def test_watch_survives_a_restart_of_the_server(tmp_path: Any) -> None:
     options = ["--data-dir", str(tmp_path)]
     async with Server.running(*options) as first:
-        run_cli(first, "create", "order", "w-3")
+        async with Client(first.grpc) as client:
+            await client.create("order", "w-3")
         process = await start_cli(first, "watch", "order", "w-3", "--json")
         assert (await next_json(process))["state"]["version"] == 0
         assert (await next_json(process))["kind"] == "synced"
         address = first.grpc
         assert await first.stop() == 0
     async with Server.running(*options, "--listen", address) as second:
-        assert run_cli(second, "send", "order", "w-3", "CANCEL").returncode == 0
+        async with Client(second.grpc) as client:
+            await client.send("order", "w-3", "CANCEL")
         kinds = []
         while not kinds or kinds[-1] != "transition":
             kinds.append((await next_json(process))["kind"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from durachart_client import Client
+from durachart_client import Client, PayloadInvalid
 from tests.cli.in_process import run_here
 from tests.processes import Server, run_cli
 
@@ -123,12 +123,6 @@ def _words(command: str) -> list[str]:
     return shlex.split(command)
 
 
-async def test_http_can_be_off() -> None:
-    async with Server.running("--http", "off") as server:
-        assert server.http == ""
-        assert not any("gRPC-Web" in line for line in server.said)
-
-
 def test_a_port_in_use_is_one_sentence(taken_port: int, tmp_path: Path) -> None:
     address = f"127.0.0.1:{taken_port}"
     for option, other in (("--listen", "--http"), ("--http", "--listen")):
@@ -177,38 +171,6 @@ def test_broken_machines_are_listed_and_the_server_does_not_start(tmp_path: Path
     assert "Traceback" not in done.stderr
 
 
-def test_two_definitions_of_one_machine_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "order").mkdir()
-    for name in ("machine.yaml", "machine.json"):
-        (tmp_path / "order" / name).write_text('{"id": "order"}')
-    data = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--http", "off")
-    done = run_cli(None, "serve", "--machines", str(tmp_path), *data)
-    assert done.returncode == 6
-    assert "machine.yaml and machine.json: keep one of them" in done.stderr
-
-
-async def test_machines_keep_their_version_until_their_content_changes(tmp_path: Path) -> None:
-    definition = tmp_path / "machines" / "lamp" / "machine.json"
-    definition.parent.mkdir(parents=True)
-    options = ("--data-dir", str(tmp_path / "data"), "--machines", str(tmp_path / "machines"))
-    lamp = {"id": "lamp", "initial": "off", "states": {"off": {"on": {"PUSH": "on"}}, "on": {}}}
-    for change, version in ((None, 1), (None, 1), ("brighter", 2)):
-        lamp["description"] = change or "a lamp"
-        definition.write_text(json.dumps(lamp))
-        async with Server.running(*options) as server, Client(server.grpc) as client:
-            assert (await client.machine("lamp")).version == version
-
-
-async def test_everything_is_in_the_file_that_db_names(tmp_path: Path) -> None:
-    path = tmp_path / "elsewhere" / "states.db"
-    path.parent.mkdir()
-    async with Server.running("--db", f"sqlite:///{path}") as server:
-        assert run_cli(server, "create", "order", "o-1").returncode == 0
-        assert await server.stop() == 0
-    with sqlite3.connect(path) as database:
-        assert database.execute("select count(*) from instances").fetchone() == (1,)
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -238,22 +200,49 @@ def test_settings_come_from_the_environment_too() -> None:
     assert "'nowhere' is not an address" in done.stderr
 
 
-async def test_limits_are_settings() -> None:
-    async with Server.running("--max-event-bytes", "100") as server:
-        run_cli(server, "create", "order", "o-1")
-        done = run_cli(server, "send", "order", "o-1", "ADD_ITEM", f"sku={'x' * 200}")
-        assert done.returncode == 6, done.stderr
-        assert "100" in done.stderr
+async def test_machines_keep_their_version_until_their_content_changes(tmp_path: Path) -> None:
+    options = ("--data-dir", str(tmp_path / "data"), "--machines", str(tmp_path / "machines"))
+
+    def write(machine: str, description: str) -> None:
+        definition = tmp_path / "machines" / machine / "machine.json"
+        definition.parent.mkdir(parents=True, exist_ok=True)
+        states = {"off": {"on": {"PUSH": "on"}}, "on": {}}
+        body = {"id": machine, "description": description, "initial": "off", "states": states}
+        definition.write_text(json.dumps(body))
+
+    write("lamp", "a lamp")
+    write("bulb", "a bulb")
+    async with Server.running(*options) as server, Client(server.grpc) as client:
+        assert [(one.machine_id, one.version) async for one in client.machines()] == [
+            ("bulb", 1),
+            ("lamp", 1),
+        ]
+    write("bulb", "a brighter bulb")
+    async with Server.running(*options) as server, Client(server.grpc) as client:
+        assert [(one.machine_id, one.version) async for one in client.machines()] == [
+            ("bulb", 2),
+            ("lamp", 1),
+        ]
 
 
-async def test_logs_may_be_json_lines_and_keys_are_not_among_them() -> None:
+async def test_settings_are_what_the_server_goes_by(tmp_path: Path) -> None:
+    """The database's place, the HTTP front, a limit, the form of logs; and no key is ever among them."""
+    path = tmp_path / "elsewhere" / "states.db"
+    path.parent.mkdir()
     key = "not-a-real-key-but-secret-all-the-same"
-    async with Server.running(
-        "--log-format", "json", "--log-level", "debug", env={"DURACHART_OPENAI_API_KEY": key}
-    ) as server:
-        run_cli(server, "create", "order", "o-1")
+    options = ("--http", "off", "--db", f"sqlite:///{path}", "--max-event-bytes", "100")
+    logs = ("--log-format", "json", "--log-level", "debug")
+    async with Server.running(*options, *logs, env={"DURACHART_OPENAI_API_KEY": key}) as server:
+        assert server.http == ""
+        assert not any("gRPC-Web" in line for line in server.said)
+        async with Client(server.grpc) as client:
+            await client.create("order", "o-1")
+            with pytest.raises(PayloadInvalid, match="100"):
+                await client.send("order", "o-1", "ADD_ITEM", {"sku": "x" * 200})
         assert await server.stop() == 0
         log = server.stderr
+    with sqlite3.connect(path) as database:
+        assert database.execute("select count(*) from instances").fetchone() == (1,)
     lines = [json.loads(line) for line in log.splitlines()]
     assert any(line["message"].startswith("serving grpc=127.0.0.1:") for line in lines)
     assert {"time", "level", "logger", "message"} <= set(lines[0])

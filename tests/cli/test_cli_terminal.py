@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from durachart_client import Client, GuardRejected
 from tests.cli.terminal import on_terminal
 from tests.processes import ROOT, Server, run_cli
 
@@ -15,13 +18,21 @@ async def shown(*words: str, columns: int = 100, env: dict[str, str] | None = No
         return terminal.text
 
 
+async def order(server: Server, name: str) -> None:
+    """An order that has refused an event."""
+    async with Client(server.grpc) as client:
+        await client.create("order", name, {"customer": "ada"})
+        with pytest.raises(GuardRejected):
+            await client.send("order", name, "SUBMIT")
+
+
 def bare(text: str) -> str:
     """``text`` without escape sequences."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 async def test_colour_on_a_terminal_unless_no_color(server: Server) -> None:
-    run_cli(server, "create", "order", "t-1")
+    await order(server, "t-1")
     words = ("get", "order", "t-1", "-s", server.grpc)
     assert ESCAPE in await shown(*words)
     assert ESCAPE not in await shown(*words, env={"NO_COLOR": "1"})
@@ -30,14 +41,13 @@ async def test_colour_on_a_terminal_unless_no_color(server: Server) -> None:
 
 
 async def test_the_context_is_readable_on_a_terminal(server: Server) -> None:
-    run_cli(server, "create", "order", "t-2", "--input", '{"customer": "ada"}')
+    await order(server, "t-2")
     text = await shown("get", "order", "t-2", "-s", server.grpc, env={"NO_COLOR": "1"})
     assert '\n             "customer": "ada",\n' in text
 
 
 async def test_tables_fit_the_terminal(server: Server) -> None:
-    run_cli(server, "create", "order", "t-3")
-    run_cli(server, "send", "order", "t-3", "SUBMIT")
+    await order(server, "t-3")
     for columns in (80, 120):
         text = await shown(
             "journal", "order", "t-3", "-s", server.grpc, columns=columns, env={"NO_COLOR": "1"}
@@ -49,7 +59,7 @@ async def test_tables_fit_the_terminal(server: Server) -> None:
 
 
 async def test_json_on_a_terminal_is_indented(server: Server) -> None:
-    run_cli(server, "create", "order", "t-4")
+    await order(server, "t-4")
     text = await shown("get", "order", "t-4", "--json", "-s", server.grpc)
     assert text.startswith('{\n  "instance": {\n')
     assert ESCAPE not in text
