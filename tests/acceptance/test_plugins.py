@@ -140,7 +140,8 @@ async def test_what_python_decides_is_durable_and_how_it_fails_is_journaled(rule
                 await client.send("gate", "g", "PASS", data)
             assert complaint in refused.value.message
             newest = await anext(aiter(client.journal("gate", "g", newest_first=True)))
-            assert (newest.outcome, newest.reason, newest.data) == ("refused", "EVALUATION_FAILED", data or None)
+            found = (newest.outcome, newest.reason, newest.data)
+            assert found == ("refused", "EVALUATION_FAILED", data or None)
             assert complaint in newest.message
         after = await client.get("gate", "g")
         assert (after.version, after.value, after.context) == (before.version, before.value, before.context)

@@ -2,6 +2,7 @@
 
     telemetry
     └── store ── runtime ── machines brought along
+                 ├── process that checks large definitions
                  ├── token relay ◄── effects' ends
                  ├── effect worker (llm.generate, log, those of plug-ins), timer worker
                  └── service ── gRPC front, HTTP front
@@ -19,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from durachart.app.checking import CheckingProcess
 from durachart.app.machines import publish_directory
 from durachart.app.plugin_effects import plugin_handlers
 from durachart.app.settings import Settings
@@ -106,7 +108,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint)))
     if settings.database is None:
         _make_directory(settings.data_dir)
-    runtime = _runtime(settings, observed, plugins)
+    runtime = _runtime(settings, observed, plugins, stack)
     await stack.enter_async_context(runtime.running())
     machines: Sequence[MachineRecord] = ()
     if settings.machines is not None:
@@ -133,7 +135,9 @@ def _make_directory(directory: Path) -> None:
         raise CannotStart(f"cannot make {directory}: {why}; choose another with --data-dir") from error
 
 
-def _runtime(settings: Settings, observed: Telemetry, plugins: PluginCollection) -> Runtime:
+def _runtime(
+    settings: Settings, observed: Telemetry, plugins: PluginCollection, stack: AsyncExitStack
+) -> Runtime:
     limits = settings.limits
     bounds = RuntimeSettings(
         max_event_bytes=limits.event_bytes,
@@ -143,9 +147,10 @@ def _runtime(settings: Settings, observed: Telemetry, plugins: PluginCollection)
     )
     store = SqliteStore(settings.database_path)
     tracer = observed.provider.get_tracer("durachart.runtime") if observed.rpc is not None else None
-    return Runtime(
-        store, bounds, plugins=plugins, handlers=HANDLER_NAMES | plugins.effects.keys(), tracer=tracer
-    )
+    handlers = HANDLER_NAMES | plugins.effects.keys()
+    checks = CheckingProcess(settings.plugins, handlers)
+    stack.callback(checks.close)
+    return Runtime(store, bounds, plugins=plugins, handlers=handlers, checks=checks, tracer=tracer)
 
 
 async def _start_workers(

@@ -33,6 +33,8 @@ def _warnings(**meanings: str) -> dict[str, Code]:
 CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
     {
         "The text": _errors(
+            check_ended="The process that checks large definitions ended over this one.",
+            check_too_long="Checking the definition took too long.",
             document_count="A YAML text holds no document, or several.",
             document_not_object="The document is not an object.",
             document_too_large="The text is longer than allowed.",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-
-import orjson
 
 from durachart.definitions.definition import (
     Definition,
     PublishedPlugins,
-    canonical_json,
     check_definition,
     load_definition,
     load_published,
@@ -20,7 +17,9 @@ from durachart.definitions.definition import (
 )
 from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.findings import Finding
+from durachart.runtime.checks import LARGE_CHARACTERS, LargeChecks, Offer, offer_of
 from durachart.runtime.clock import Clock
+from durachart.runtime.compiler import Compiler
 from durachart.runtime.errors import (
     ImplementationMissing,
     InvalidArgument,
@@ -37,6 +36,8 @@ from durachart.store.errors import StoreFailed
 from durachart.store.interface import Store
 from durachart.store.rows import MachineRow
 
+_log = logging.getLogger(__name__)
+
 _PAGE_TOKENS: Final = PageTokens("machines")
 DefinitionId = tuple[str, int]
 """Machine id and version."""
@@ -45,8 +46,8 @@ DefinitionId = tuple[str, int]
 class Registry:
     """Publishes definitions and keeps compiled ones.
 
-    Compiling happens in a thread of its own, one definition at a time, so that events of other machines keep
-    flowing.
+    Compiling and checking never happen on the event loop, so that events keep flowing; see ``compiler`` and
+    ``checks`` for how.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Registry:
         *,
         plugins: PublishedPlugins | None = None,
         handlers: frozenset[str] | None = None,
+        checks: LargeChecks | None = None,
     ) -> None:
         """Keep the machines of ``store``.
 
@@ -67,29 +69,35 @@ class Registry:
             plugins: Trusted implementations by name; None: there are none.
             handlers: Effect handlers of this server; a publication that names another is warned. None: no
                 warnings.
+            checks: Checks large definitions; None: they are checked here.
         """
         self._store = store
         self._clock = clock
         self._settings = settings
         self._plugins = plugins
         self._handlers = handlers
-        self._compiler = ThreadPoolExecutor(1, "durachart-compiler")
-        self._compiled: OrderedDict[DefinitionId, Definition] = OrderedDict()
+        self._checks = checks
+        self._compiler = Compiler()
+        self._compiled: OrderedDict[DefinitionId, tuple[Definition, int]] = OrderedDict()
+        self._compiled_characters = 0
         self._latest: dict[str, int] = {}
         self._loading: dict[DefinitionId, asyncio.Task[Definition]] = {}
 
     def close(self) -> None:
-        """Let go of the compiler's thread; it finishes what it has begun."""
-        self._compiler.shutdown(wait=False, cancel_futures=True)
+        """Let go of what is being compiled."""
+        for task in self._loading.values():
+            task.cancel()
+        self._compiler.close()
 
     # --- definitions for the judge --------------------------------------------------------------------------
 
     def get(self, machine_id: str, version: int) -> Definition | None:
         """A compiled definition that is at hand; None: `load` it."""
-        definition = self._compiled.get((machine_id, version))
-        if definition is not None:
-            self._compiled.move_to_end((machine_id, version))
-        return definition
+        known = self._compiled.get((machine_id, version))
+        if known is None:
+            return None
+        self._compiled.move_to_end((machine_id, version))
+        return known[0]
 
     def latest(self, machine_id: str) -> Pinned | None:
         """The latest version, if it is at hand; None: `load_latest`."""
@@ -108,13 +116,7 @@ class Registry:
         known = self.get(machine_id, version)
         if known is not None:
             return known
-        wanted = (machine_id, version)
-        task = self._loading.get(wanted)
-        if task is None:
-            task = asyncio.create_task(self._load(machine_id, version))
-            self._loading[wanted] = task
-            task.add_done_callback(lambda _: self._loading.pop(wanted, None))
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._begin_loading((machine_id, version)))
 
     async def load_latest(self, machine_id: str) -> Pinned:
         """The latest version. Raises as `load` does."""
@@ -126,6 +128,19 @@ class Registry:
         version = self._latest[machine_id]
         return Pinned(await self.load(machine_id, version), version)
 
+    def _begin_loading(self, wanted: DefinitionId) -> asyncio.Task[Definition]:
+        task = self._loading.get(wanted)
+        if task is None:
+            task = self._loading[wanted] = asyncio.create_task(self._load(*wanted))
+            task.add_done_callback(lambda done: self._loaded(wanted, done))
+        return task
+
+    def _loaded(self, wanted: DefinitionId, task: asyncio.Task[Definition]) -> None:
+        del self._loading[wanted]
+        # Whoever waited has heard of it; nobody may have.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.info("definition not loaded machine=%s version=%d error=%s", *wanted, error)
+
     async def _load(self, machine_id: str, version: int) -> Definition:
         row = await self._row(machine_id, version)
 
@@ -133,14 +148,14 @@ class Registry:
             return load_published(row.document, plugins=self._plugins)
 
         try:
-            definition = await asyncio.get_running_loop().run_in_executor(self._compiler, compile_stored)
+            definition = await self._compiler.run(compile_stored, large=_is_large(row.document))
         except DefinitionInvalid as error:
             raise ImplementationMissing(machine_id, version, str(error)) from error
         if definition.content_hash != row.content_hash:
             # It may run, and come to other states than it would have where it was published.
             why = missing_implementations(definition, self._plugins)
             raise ImplementationMissing(machine_id, version, why)
-        self._keep((machine_id, version), definition)
+        self._keep((machine_id, version), definition, len(row.document))
         return definition
 
     async def _row(self, machine_id: str, version: int) -> MachineRow:
@@ -152,13 +167,21 @@ class Registry:
             raise MachineNotFound(machine_id, version)
         return row
 
-    def _keep(self, which: DefinitionId, definition: Definition) -> None:
-        self._compiled[which] = definition
-        while len(self._compiled) > self._settings.cached_definitions:
-            self._compiled.popitem(last=False)
+    def _keep(self, which: DefinitionId, definition: Definition, characters: int) -> None:
+        _, replaced = self._compiled.pop(which, (None, 0))
+        self._compiled[which] = (definition, characters)
+        self._compiled_characters += characters - replaced
+        settings = self._settings
+        while len(self._compiled) > 1 and (
+            len(self._compiled) > settings.cached_definitions
+            or self._compiled_characters > settings.cached_definition_characters
+        ):
+            _, (_, dropped) = self._compiled.popitem(last=False)
+            self._compiled_characters -= dropped
+            if dropped > LARGE_CHARACTERS:
+                self._compiler.forget_large()
 
-    # --- what callers ask
-    # ------------------------------------------------------------------------------------
+    # --- what callers ask -----------------------------------------------------------------------------------
 
     async def publish(self, definition_json: str) -> Published:
         """Check a definition and store it as its machine's next version, unless it is one already.
@@ -170,17 +193,14 @@ class Registry:
         """
         self._require_size(definition_json)
 
-        def compile_new() -> Definition:
-            return load_definition(definition_json, plugins=self._plugins, handlers=self._handlers)
-
-        definition = await asyncio.get_running_loop().run_in_executor(self._compiler, compile_new)
+        offer = await self._offer(definition_json)
         offered = MachineRow(
-            definition.machine_id,
+            offer.machine_id,
             0,
-            definition.content_hash,
-            canonical_json(definition.document),
-            definition.description,
-            orjson.dumps(definition.event_types).decode(),
+            offer.content_hash,
+            offer.document,
+            offer.description,
+            offer.event_types,
             self._clock.now_ms(),
         )
         try:
@@ -188,18 +208,35 @@ class Registry:
         except StoreFailed as error:
             raise StoreUnavailable(str(error)) from error
         if created:
-            self._keep((row.machine_id, row.version), definition)
+            if offer.definition is not None:
+                self._keep((row.machine_id, row.version), offer.definition, len(offer.document))
+            else:
+                # The first instance finds it compiled, or being compiled.
+                self._begin_loading((row.machine_id, row.version))
             self._latest[row.machine_id] = max(row.version, self._latest.get(row.machine_id, 0))
-        return Published(machine_record(row), created, definition.warnings)
+        return Published(machine_record(row), created, offer.warnings)
+
+    async def _offer(self, definition_json: str) -> Offer:
+        large = _is_large(definition_json)
+        if large and self._checks is not None:
+            return await self._checks.offer(definition_json)
+
+        def check() -> Offer:
+            return offer_of(load_definition(definition_json, plugins=self._plugins, handlers=self._handlers))
+
+        return await self._compiler.run(check, large=large)
 
     async def validate(self, definition_json: str) -> list[Finding]:
         """What `publish` would find. Raises InvalidArgument: the document is over the limit."""
         self._require_size(definition_json)
+        large = _is_large(definition_json)
+        if large and self._checks is not None:
+            return await self._checks.check(definition_json)
 
         def check() -> list[Finding]:
             return check_definition(definition_json, plugins=self._plugins, handlers=self._handlers)
 
-        return await asyncio.get_running_loop().run_in_executor(self._compiler, check)
+        return await self._compiler.run(check, large=large)
 
     async def get_machine(self, machine_id: str, version: int) -> MachineRecord:
         """One version, with its document; 0 is the latest. Raises MachineNotFound, StoreUnavailable."""
@@ -225,3 +262,7 @@ class Registry:
             raise InvalidArgument(
                 "definition_json", f"the definition is {size} bytes long; at most {limit} are taken"
             )
+
+
+def _is_large(definition_json: str) -> bool:
+    return len(definition_json) > LARGE_CHARACTERS

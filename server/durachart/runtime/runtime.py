@@ -21,6 +21,7 @@ from durachart.runtime.arguments import (
     require_request_id,
 )
 from durachart.runtime.cache import InstanceCache
+from durachart.runtime.checks import LargeChecks
 from durachart.runtime.clock import Clock, SystemClock, instant
 from durachart.runtime.commands import (
     SYSTEM_ACTOR,
@@ -86,6 +87,7 @@ class Runtime:
         clock: Clock | None = None,
         plugins: PublishedPlugins | None = None,
         handlers: frozenset[str] | None = None,
+        checks: LargeChecks | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         """Serve what is in ``store``; nothing happens before `running` is entered.
@@ -97,6 +99,7 @@ class Runtime:
             plugins: Trusted implementations that definitions may name; None: there are none.
             handlers: Effect handlers this server runs; publishing a definition that names another warns.
                 None: no warnings.
+            checks: Checks large definitions outside of this process; None: threads of it do.
             tracer: Makes the spans of commands; None: there are none, at no cost.
         """
         self._store = store
@@ -105,7 +108,9 @@ class Runtime:
         bounds = self._settings
         self._cache = InstanceCache(bounds.cached_instances, bounds.cached_bytes)
         self._log = RecentLog(bounds.log_entries, bounds.log_bytes)
-        self._registry = Registry(store, self._clock, bounds, plugins=plugins, handlers=handlers)
+        self._registry = Registry(
+            store, self._clock, bounds, plugins=plugins, handlers=handlers, checks=checks
+        )
         self._history = History(store, self._registry)
         self._answers = Answers(store, self._history)
         self._queue = CommandQueue(

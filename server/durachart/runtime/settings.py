@@ -22,6 +22,8 @@ class RuntimeSettings:
         cached_instances: Instances kept in memory.
         cached_bytes: What their contexts may amount to.
         cached_definitions: Compiled definitions kept in memory.
+        cached_definition_characters: What their texts may amount to; the newest is kept in any case. A
+            compiled definition takes some hundred times its text.
         snapshot_every: A whole context is journaled at least every so many versions.
         whole_context_bytes: A context up to this size is journaled whole each time: it is cheaper than a
             patch.
@@ -41,6 +43,7 @@ class RuntimeSettings:
     cached_instances: int = 50_000
     cached_bytes: int = 128 * 1024 * 1024
     cached_definitions: int = 256
+    cached_definition_characters: int = 32 * 1024 * 1024
     snapshot_every: int = 100
     whole_context_bytes: int = 512
     log_entries: int = 8_192
