@@ -78,6 +78,21 @@ async def test_a_completion_is_an_event_and_a_result(service: Service) -> None:
     assert await service.journal() == entries
 
 
+async def test_a_listener_that_fails_harms_nobody(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    leased = await _leased(service)
+    heard: list[str] = []
+
+    def fail(*_end: object) -> None:
+        raise RuntimeError("listener")
+
+    service.runtime.on_effect_end(fail)
+    service.runtime.on_effect_end(lambda _key, effect_id, _state: heard.append(effect_id))
+    await service.send("LEAVE")
+    assert heard == [leased.effect_id]
+    assert "effect listener failed" in caplog.text
+    assert (await service.send("GO")).state.version == 3
+
+
 async def test_completions_come_through_after_a_restart(make_store: Callable[[], Store]) -> None:
     async with serving(make_store) as service:
         leased = await _leased(service)

@@ -45,6 +45,12 @@ class Transition:
         self._states: dict[View, InstanceState] = {}
 
     @property
+    def size_bytes(self) -> int:
+        """About what its texts hold in memory."""
+        row = self.entry.row
+        return len(self.instance.context_json) + len(row.data) + len(row.effects or "")
+
+    @property
     def finishes(self) -> bool:
         """Whether the instance is done after it."""
         return self.instance.snapshot.status != "active"
@@ -79,7 +85,7 @@ class RecentLog:
     """A bounded stretch of the newest transitions, and a call to those who wait for more."""
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
-        """Keep at most ``max_entries``, whose contexts are at most about ``max_bytes`` of text."""
+        """Keep at most ``max_entries``, with contexts and payloads of at most about ``max_bytes``."""
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -106,10 +112,10 @@ class RecentLog:
         self._newest = newest
         for transition in transitions:
             self._transitions.append(transition)
-            self._bytes += len(transition.instance.context_json)
+            self._bytes += transition.size_bytes
         while len(self._transitions) > self._max_entries or self._bytes > self._max_bytes:
             gone = self._transitions.popleft()
-            self._bytes -= len(gone.instance.context_json)
+            self._bytes -= gone.size_bytes
             self._floor = gone.revision
         for listener in self._listeners:
             listener(transitions, newest)

@@ -238,7 +238,7 @@ class CommandQueue:
             else:
                 self._cache.put(key, seat)
         if revisions and (newest := max(revisions)):
-            self._on_commit(batch.transitions(revisions), newest, writes)
+            self._tell(batch.transitions(revisions), newest, writes)
         again = []
         for ticket in tickets:
             if ticket.key in stale:
@@ -275,6 +275,12 @@ class CommandQueue:
             self._fail((ticket,), _unexpected(error))
             return False
         return True
+
+    def _tell(self, transitions: list[Transition], newest: int, writes: Writes) -> None:
+        try:
+            self._on_commit(transitions, newest, writes)
+        except Exception as error:  # noqa: BLE001 - what is on disk must be answered whatever follows from it
+            _log.error("commit not made known revision=%d", newest, exc_info=error)
 
     def _fail(self, tickets: Iterable[Ticket], error: Exception) -> None:
         for ticket in tickets:

@@ -28,7 +28,7 @@ class RuntimeSettings:
         whole_context_bytes: A context up to this size is journaled whole each time: it is cheaper than a
             patch.
         log_entries: Transitions kept in memory for watchers.
-        log_bytes: What their contexts may amount to.
+        log_bytes: What their contexts and payloads may amount to.
         watch_frames: Frames of one message of a watch.
         progress_interval: How often an idle watch hears that it is alive, unless it asks otherwise.
     """
