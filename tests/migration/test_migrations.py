@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from durachart.store.errors import StoreNotOpened, StoreTooNew
-from durachart.store.migrate import upgrade
+from durachart.store.migrate import HEAD, upgrade
 from durachart.store.schema import metadata
 from durachart.store.sqlite.store import SqliteStore
 
@@ -26,12 +28,18 @@ def test_migrations_make_the_schema_the_code_uses(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_the_head_that_is_looked_for_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", "durachart.store:migrations")
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
 def test_a_second_upgrade_changes_nothing(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
     for _ in range(2):
         with engine.begin() as connection:
             upgrade(connection, "fresh.db")
-            assert MigrationContext.configure(connection).get_current_revision() == "0001"
+            assert MigrationContext.configure(connection).get_current_revision() == HEAD
     engine.dispose()
 
 
