@@ -17,6 +17,7 @@ from durachart.runtime.errors import PageTokenInvalid, ResumeTokenInvalid
 from durachart.store.keys import InstanceKey
 
 _FORMAT: Final = 1
+_LARGEST: Final = 2**63 - 1
 
 
 def encode(fields: list[Any]) -> str:
@@ -31,6 +32,9 @@ def decode(token: str) -> list[Any] | None:
     except (binascii.Error, ValueError):
         return None
     if type(fields) is not list or not fields or fields[0] != _FORMAT:
+        return None
+    # No position is larger than what a database counts in.
+    if any(type(field) is int and field > _LARGEST for field in fields):
         return None
     return fields[1:]
 

@@ -52,6 +52,8 @@ def test_a_resume_token_gives_its_point_back(point: ResumePoint) -> None:
         encode(["a" * 8, "1"]),
         encode(["a" * 8, True]),
         encode(["a" * 8, 1, "", "order", 5]),
+        encode(["a" * 8, 2**63]),
+        encode(["a" * 8, 2**64 - 1]),
         ResumeTokens("b" * 32).make(ResumePoint(1)),
     ],
 )
@@ -66,6 +68,14 @@ def test_no_text_makes_reading_a_token_fail_otherwise(text: str) -> None:
         ResumeTokens("a" * 32).read(text)
     with pytest.raises(PageTokenInvalid):
         PageTokens("x").read(text, str)
+
+
+@pytest.mark.parametrize("position", [2**63, 2**64 - 1])
+def test_a_forged_position_beyond_what_databases_count_in_is_refused(position: int) -> None:
+    tokens = PageTokens("journal")
+    assert tokens.read(tokens.make(2**63 - 1), int) == (2**63 - 1,)
+    with pytest.raises(PageTokenInvalid):
+        tokens.read(tokens.make(position), int)
 
 
 def test_page_sizes_are_read_the_same_way_everywhere() -> None:
