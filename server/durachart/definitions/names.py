@@ -15,7 +15,11 @@ from durachart.engine.model import is_wildcard
 
 MAX_MACHINE_ID: Final = 128
 MAX_EVENT_TYPE: Final = 256
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+MAX_DELAY_MS: Final = 2**52
+"""About 140,000 years: from any now on, the instant is one that JSON numbers hold exactly."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SMALLEST: Final = -(2**63)
+_LARGEST: Final = 2**63 - 1
 _V4_EVENTS: Final = {
     "done.state.": "xstate.done.state.",
     "done.invoke.": "an effect's `done` event",
@@ -39,6 +43,30 @@ def check_machine_id(config: Mapping[str, Any], path: str, report: Report) -> No
         )
     elif isinstance(machine_id, str) and _CONTROL.search(machine_id):
         report.error("machine_id_invalid", path + "/id", "a machine's id has no control characters")
+
+
+def check_integers(config: Mapping[str, Any], path: str, report: Report) -> None:
+    """Report integers that no instance could store: what is kept has integers of 64 bits."""
+    pending: list[tuple[str, object]] = [(path, config)]
+    while pending:
+        place, value = pending.pop()
+        items: Iterable[tuple[object, object]]
+        if isinstance(value, Mapping):
+            items = value.items()
+        elif isinstance(value, list):
+            items = enumerate(value)
+        else:
+            items = ()
+        for key, child in items:
+            if isinstance(child, Mapping | list):
+                pending.append((place + pointer(key), child))
+            elif type(child) is int and not _SMALLEST <= child <= _LARGEST:
+                report.error(
+                    "number_too_large",
+                    place + pointer(key),
+                    "the integer does not fit into 64 bits",
+                    "write it as a string, or with a decimal point",
+                )
 
 
 def check_names(states: Iterable[State], report: Report) -> None:
@@ -104,6 +132,8 @@ def _check_descriptors(state: State, report: Report) -> None:
             )
         elif len(descriptor) > MAX_EVENT_TYPE:
             report.error("event_invalid", path, f"an event type has at most {MAX_EVENT_TYPE} characters")
+        elif _CONTROL.search(descriptor):
+            report.error("event_invalid", path, "an event type has no control characters")
         for prefix, instead in _V4_EVENTS.items():
             if descriptor.startswith(prefix):
                 report.warning(
@@ -120,9 +150,18 @@ def _check_delays(state: State, report: Report) -> None:
         return
     for key in after:
         milliseconds = delay_of_key(key)
-        if milliseconds is not None and (milliseconds < 0 or not key.strip()):
-            report.error(
-                "delay_invalid",
-                f"{state.path}/after{pointer(key)}",
-                f"{key!r} is no delay: milliseconds are 0 or more",
-            )
+        if milliseconds is None:
+            continue
+        problem = "milliseconds are 0 or more" if not key.strip() else delay_problem(milliseconds)
+        if problem:
+            path = f"{state.path}/after{pointer(key)}"
+            report.error("delay_invalid", path, f"{key[:40]!r} is no delay: {problem}")
+
+
+def delay_problem(delay: object) -> str:
+    """What is wrong with a delay that is written as a number; ``""``: nothing, or it is no number."""
+    if isinstance(delay, bool) or not isinstance(delay, int | float):
+        return ""
+    if delay < 0:
+        return "milliseconds are 0 or more"
+    return f"at most {MAX_DELAY_MS} milliseconds can be waited" if delay > MAX_DELAY_MS else ""

@@ -17,7 +17,7 @@ from durachart.definitions.expression_types import check_types, scopes_of
 from durachart.definitions.findings import Finding
 from durachart.definitions.implementations import Plugins
 from durachart.definitions.lint import check_derived_data, check_trivial, check_write_frequency
-from durachart.definitions.names import check_machine_id, check_names
+from durachart.definitions.names import check_integers, check_machine_id, check_names
 from durachart.definitions.references import References
 from durachart.definitions.report import MAX_FINDINGS, Report
 from durachart.definitions.schemas import Schemas, parse_schemas
@@ -98,6 +98,7 @@ def check_document(
     sections = implementations if isinstance(implementations, Mapping) else {}
     if states:
         check_machine_id(config, machine_path, report)
+        check_integers(config, machine_path, report)
         _check_written(states, sections, effects, document, plugins, schemas, report)
     if machine is not None:
         _check_built(machine, states, sections, report)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from durachart.definitions.effect_spec import OUTCOMES, EffectSpec
 from durachart.definitions.findings import pointer
 from durachart.definitions.implementations import Plugins
+from durachart.definitions.names import delay_problem
 from durachart.definitions.report import Report
 from durachart.definitions.shapes import BUILT_INS, is_foreign
 from durachart.definitions.transitions import delay_of_key
@@ -148,8 +149,8 @@ class References:
             delay = (use.params or {}).get("delay")
             if isinstance(delay, str):
                 self._check_delay_name(delay, use.path + "/params/delay")
-            elif isinstance(delay, int | float) and not isinstance(delay, bool) and delay < 0:
-                self.report.error("delay_invalid", use.path + "/params/delay", "milliseconds are 0 or more")
+            elif problem := delay_problem(delay):
+                self.report.error("delay_invalid", use.path + "/params/delay", problem)
             return
         if use.name in self.effects or use.name in BUILT_INS:
             return
@@ -218,9 +219,8 @@ class References:
                         self.report.suggest(name, sorted(used - set(names))),
                     )
         for name, delay in self.delays.items():
-            if isinstance(delay, int | float) and not isinstance(delay, bool) and delay < 0:
-                path = f"{self.path}/delays{pointer(name)}"
-                self.report.error("delay_invalid", path, "milliseconds are 0 or more")
+            if problem := delay_problem(delay):
+                self.report.error("delay_invalid", f"{self.path}/delays{pointer(name)}", problem)
 
     # --- effects -------------------------------------------------------------------------------------------
 

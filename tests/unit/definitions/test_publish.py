@@ -524,3 +524,36 @@ def test_fields_of_events_without_a_schema_are_not_guessed() -> None:
     implementations = {"guards": {"g": "event.why == 5"}}
     [finding] = findings_of(document(machine, implementations=implementations, schemas=schemas))
     assert finding.message.startswith("on 'GO': ")
+
+
+# --- what could be published and never run -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"meta": {"large": 10**30}}, "/states/a/meta/large"),
+        ({"entry": {"type": "note", "params": {"list": [0, -(2**63) - 1]}}}, "/states/a/entry/params/list/1"),
+    ],
+)
+def test_integers_that_no_instance_could_store_are_refused(changes: dict[str, Any], place: str) -> None:
+    assert ("number_too_large", place) in found({"machine": with_a(**changes)})
+
+
+def test_integers_of_64_bits_are_taken() -> None:
+    assert found({"machine": with_a(meta={"least": -(2**63), "most": 2**63 - 1})}) == []
+
+
+def test_delays_that_can_never_be_armed_are_refused() -> None:
+    for key in ("99999999999999999999999", "9223372036854775807"):
+        assert ("delay_invalid", f"/states/a/after/{key}") in found({"machine": with_a(after={key: "b"})})
+    assert found({"machine": with_a(after={str(2**52): "b"})}) == []
+    late = {"type": "xstate.raise", "params": {"event": {"type": "GO"}, "delay": 1e300}}
+    assert ("delay_invalid", "/states/a/entry/params/delay") in found({"machine": with_a(entry=late)})
+    slow = {"machine": with_a(after={"slow": "b"}), "implementations": {"delays": {"slow": 2**53}}}
+    assert ("delay_invalid", "/implementations/delays/slow") in found(slow)
+
+
+def test_event_types_that_nobody_can_send_are_refused() -> None:
+    for control in ("A\n", "A\x00", "A\x9f"):
+        assert ("event_invalid", f"/states/a/on/{control}") in found({"machine": with_a(on={control: "b"})})
