@@ -258,4 +258,9 @@ def _serialised(response: Message, method: Method) -> bytes:
 
 async def _abort(context: _Context, error: RpcError, trailers: tuple[Entry, ...]) -> NoReturn:
     details = ("grpc-status-details-bin", error.status().SerializeToString())
-    await context.abort(_CODES[error.code], error.message, (*trailers, details))
+    try:
+        await context.abort(_CODES[error.code], error.message, (*trailers, details))
+    except grpc.aio.InternalError as failure:
+        # The call ended meanwhile, as when its deadline passed on both sides at once: nobody is left to be
+        # told, and gRPC would log the failure with its stack.
+        raise asyncio.CancelledError from failure
