@@ -10,7 +10,7 @@ import orjson
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.commands import NO_LABELS
 from durachart.runtime.errors import InstanceCorrupt
-from durachart.runtime.instance import Instance, dumps, read_snapshot
+from durachart.runtime.instance import Instance, dumps, read_labels, read_snapshot
 from durachart.runtime.log import Transition
 from durachart.runtime.present import journal_effects_of, running_effects_of
 from durachart.runtime.registry import Registry
@@ -90,7 +90,7 @@ class History:
 
     async def _origins(self, entries: Sequence[LogEntry]) -> dict[tuple[InstanceKey, str], _Origin]:
         origins = {
-            (row.key, row.uid): _Origin(orjson.loads(row.labels) if row.labels else NO_LABELS, row.at_ms)
+            (row.key, row.uid): _Origin(_labels(row.key, row.labels or ""), row.at_ms)
             for _, row in entries
             if row.cause == "create"
         }
@@ -99,7 +99,7 @@ class History:
             page = await self._store.get_instances(sorted(others))
             for stored in page.instances:
                 instance = stored.row
-                labels = orjson.loads(instance.labels) if instance.labels else NO_LABELS
+                labels = _labels(instance.key, instance.labels)
                 origins[instance.key, instance.uid] = _Origin(labels, instance.created_at_ms)
         return origins
 
@@ -124,3 +124,10 @@ class History:
             elif step.context_patch is not None:
                 context = patched(context, orjson.loads(step.context_patch))
         return context, dumps(context)
+
+
+def _labels(key: InstanceKey, text: str) -> Mapping[str, str]:
+    try:
+        return read_labels(text)
+    except SnapshotInvalid as error:
+        raise InstanceCorrupt(key, str(error)) from error

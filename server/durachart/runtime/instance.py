@@ -114,7 +114,7 @@ def restored(stored: StoredInstance, definition: Definition) -> Instance:
     """The instance that was stored. Raises SnapshotInvalid when the row is no snapshot of the machine."""
     row = stored.row
     snapshot = read_snapshot(definition, row.context, row.internals)
-    labels: Mapping[str, str] = orjson.loads(row.labels) if row.labels else NO_LABELS
+    labels = read_labels(row.labels)
     return Instance(
         row.key,
         row.uid,
@@ -135,6 +135,19 @@ def restored(stored: StoredInstance, definition: Definition) -> Instance:
     )
 
 
+def read_labels(text: str) -> Mapping[str, str]:
+    """The labels that a text holds; the empty text holds none. Raises SnapshotInvalid."""
+    if not text:
+        return NO_LABELS
+    try:
+        labels = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise SnapshotInvalid(f"broken labels: {error}") from error
+    if type(labels) is not dict or any(type(value) is not str for value in labels.values()):
+        raise SnapshotInvalid("the labels are no object of strings")
+    return labels
+
+
 def read_snapshot(definition: Definition, context: str, internals: str) -> Snapshot:
     """The snapshot that two texts hold. Raises SnapshotInvalid."""
     try:
@@ -142,6 +155,8 @@ def read_snapshot(definition: Definition, context: str, internals: str) -> Snaps
         document["context"] = orjson.loads(context)
     except (orjson.JSONDecodeError, TypeError) as error:
         raise SnapshotInvalid(f"broken JSON: {error}") from error
+    if type(document["context"]) is not dict:
+        raise SnapshotInvalid("the context is no object")
     return snapshot_from_json(definition.machine, document)
 
 

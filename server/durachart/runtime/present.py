@@ -8,10 +8,13 @@ from typing import cast
 import orjson
 
 from durachart.definitions.definition import Definition
+from durachart.engine.errors import SnapshotInvalid
 from durachart.engine.queries import allowed_events
 from durachart.engine.snapshot import MISSING, Snapshot
 from durachart.runtime.clock import instant
-from durachart.runtime.instance import Instance
+from durachart.runtime.commands import NO_LABELS
+from durachart.runtime.errors import InstanceCorrupt
+from durachart.runtime.instance import Instance, read_labels
 from durachart.runtime.views import (
     Cause,
     EffectRecord,
@@ -70,20 +73,27 @@ def instance_state(
 
 
 def bare_state(stored: StoredInstance, view: View) -> InstanceState:
-    """An instance whose definition is not at hand: without what only the definition knows."""
+    """An instance whose definition is not at hand: without what only the definition knows.
+
+    What of the row is not what it should be is left out.
+    """
     row = stored.row
+    try:
+        labels = read_labels(row.labels)
+    except SnapshotInvalid:
+        labels = NO_LABELS
     full = view is View.FULL
     return InstanceState(
         row.key,
         row.uid,
         row.version,
         row.machine_version,
-        row.value,
-        row.context if full else "",
+        _json_or_nothing(row.value),
+        _json_or_nothing(row.context) if full else "",
         (),
         (),
         "",
-        orjson.loads(row.labels) if row.labels else {},
+        labels,
         "active" if row.status == "active" else "done",
         "",
         tuple(map(running_effect, stored.effects)),
@@ -91,6 +101,14 @@ def bare_state(stored: StoredInstance, view: View) -> InstanceState:
         instant(row.updated_at_ms),
         instant(row.updated_at_ms) if full else None,
     )
+
+
+def _json_or_nothing(text: str) -> str:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ""
+    return text
 
 
 def running_effect(row: EffectRow) -> RunningEffect:
@@ -135,8 +153,13 @@ def journal_effects_of(text: str | None) -> tuple[JournalEffect, ...]:
 
 
 def journal_entry(entry: LogEntry, effects: tuple[JournalEffect, ...] | None = None) -> JournalEntry:
-    """A journal row as an entry; ``effects`` when they are at hand already."""
+    """A journal row as an entry; ``effects`` when they are at hand already. Raises InstanceCorrupt."""
     row = entry.row
+    if effects is None:
+        try:
+            effects = journal_effects_of(row.effects)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InstanceCorrupt(row.key, f"the effects of journal row {row.seq}: {error}") from error
     return JournalEntry(
         row.key,
         row.uid,
@@ -154,7 +177,7 @@ def journal_entry(entry: LogEntry, effects: tuple[JournalEffect, ...] | None = N
         row.to_version,
         row.from_value,
         row.to_value,
-        journal_effects_of(row.effects) if effects is None else effects,
+        effects,
         row.machine_version,
         row.expected_version,
         row.request_id,

@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.clock import Clock, instant
 from durachart.runtime.errors import (
+    DurachartError,
     InstanceCorrupt,
     InvalidArgument,
     ResumeTokenInvalid,
@@ -29,10 +30,10 @@ from durachart.runtime.errors import (
     WatchCompacted,
 )
 from durachart.runtime.history import History
-from durachart.runtime.instance import restored
+from durachart.runtime.instance import Instance, restored
 from durachart.runtime.log import RecentLog, Transition
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
-from durachart.runtime.present import instance_state
+from durachart.runtime.present import bare_state, instance_state
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import (
@@ -314,13 +315,23 @@ class _Watch:
 
     async def _state(self, stored: StoredInstance) -> InstanceState:
         row = stored.row
-        definition = await self._all.registry.load(row.machine_id, row.machine_version)
         try:
-            instance = restored(stored, definition)
-        except SnapshotInvalid as error:
-            raise InstanceCorrupt(row.key, str(error)) from error
+            instance = await self._instance(stored)
+        except DurachartError as error:
+            if self._spec.filter is None or isinstance(error, StoreUnavailable):
+                raise
+            # As in lists: one that cannot be read or run here must not keep a watcher from all others.
+            return bare_state(stored, self._spec.view)
         now_ms = max(self._all.clock.now_ms(), row.updated_at_ms)
         return instance_state(instance, self._spec.view, now_ms)
+
+    async def _instance(self, stored: StoredInstance) -> Instance:
+        row = stored.row
+        definition = await self._all.registry.load(row.machine_id, row.machine_version)
+        try:
+            return restored(stored, definition)
+        except SnapshotInvalid as error:
+            raise InstanceCorrupt(row.key, str(error)) from error
 
     def _note_finished(self, page: InstancesPage) -> None:
         for stored in page.instances:

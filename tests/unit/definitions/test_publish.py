@@ -526,7 +526,7 @@ def test_fields_of_events_without_a_schema_are_not_guessed() -> None:
     assert finding.message.startswith("on 'GO': ")
 
 
-# --- what could be published and never run -------------------------------------------------------------------
+# --- what could be published and never run ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
