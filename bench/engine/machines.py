@@ -120,7 +120,7 @@ IMPLEMENTATIONS: dict[str, Any] = {
 
 
 def machine_named(name: str) -> tuple[dict[str, Any], list[str]]:
-    """A machine and its round of events: ``flat``, ``nested``, ``walk-N``, ``stay-N`` (N states in a ring)."""
+    """A machine and its round of events: ``flat``, ``nested``, ``walk-N`` or ``stay-N`` (N states)."""
     if name == "flat":
         return FLAT, FLAT_EVENTS
     if name == "nested":

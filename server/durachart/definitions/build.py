@@ -93,6 +93,8 @@ def compile_machine(
         return None, report.findings
     if sources is None:
         sources = read_states(machine_config, machine_path, report)
+    if not sources:
+        return None, report.findings
     targets = Targets({source.node.id: source.node for source in sources}, report)
     named = Implementations(implementations, implementations_path, report, plugins, scopes)
     named.compile_all(targets)

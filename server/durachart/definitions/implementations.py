@@ -20,6 +20,8 @@ from durachart.engine.model import ContextEntry, Evaluate
 from durachart.expressions import Budget, CompileError, Expression, Scope, Type, compile_expression
 
 MAX_GUARD_DEPTH = 64
+MAX_EXPRESSIONS = 20_000
+"""CEL texts in one definition; compiling that many takes a few seconds."""
 
 _SECTIONS = ("guards", "actions", "delays", "context", "outputs", "actors")
 
@@ -97,9 +99,21 @@ class Implementations:
             else:
                 self._sections[section] = {}
                 self._malformed(pointer_below(path, section), "an object by name", content)
+        if not self._within_limits():
+            report.error("too_many_expressions", path, f"there are more than {MAX_EXPRESSIONS:,} expressions")
+            self._sections = {section: {} for section in _SECTIONS}
         self._guards: dict[str, Guard] = {}
         self._bodies: dict[str, ActionBody] = {}
         self._delays: dict[str, float | Evaluate | None] = {}
+
+    def _within_limits(self) -> bool:
+        count = 0
+        for section in self._sections.values():
+            level: list[Any] = [section]
+            while level and count <= MAX_EXPRESSIONS:
+                level = [child for value in level if isinstance(value, Mapping) for child in value.values()]
+                count += sum(isinstance(child, str) for child in level)
+        return count <= MAX_EXPRESSIONS
 
     def compile_all(self, targets: Targets) -> None:
         """Compile what is there, used or not, so that every problem in it is reported."""

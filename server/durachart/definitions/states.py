@@ -43,11 +43,38 @@ def javascript_order(keys: Iterable[str]) -> list[str]:
     return sorted(indexes, key=int) + [key for key in written if key not in set(indexes)]
 
 
-def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[StateSource]:
-    """Every state in document order, the root first; what is no object is reported and read as an empty one.
+def within_limits(config: Mapping[str, Any], path: str, report: Report) -> bool:
+    """Whether a machine has no more states, and no deeper ones, than can be read; reports it if not.
 
-    Reading stops at the limits on nesting and on the number of states.
+    Looks at no more than it must, so that what is refused is refused at once.
     """
+    count, depth = 0, 0
+    level: list[Any] = [config]
+    while level:
+        count += len(level)
+        if count > MAX_STATES:
+            report.error("too_many_states", path, f"the machine has more than {MAX_STATES:,} states")
+            return False
+        if depth > MAX_NESTING:
+            report.error("nested_too_deeply", path, f"states are nested more than {MAX_NESTING} deep")
+            return False
+        depth += 1
+        level = [
+            child
+            for state in level
+            if isinstance(state, Mapping) and isinstance(states := state.get("states"), Mapping)
+            for child in states.values()
+        ]
+    return True
+
+
+def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[StateSource]:
+    """Every state in document order, the root first; none when there are too many or too deep ones.
+
+    What is no object is reported and read as an empty one.
+    """
+    if not within_limits(config, path, report):
+        return []
     machine_id = _id_of(config, path, report) or DEFAULT_MACHINE_ID
     sources: list[StateSource] = []
     by_id: dict[str, StateSource] = {}
@@ -56,9 +83,6 @@ def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[St
     ]
     while pending:
         key, state, state_path, default_id, parent = pending.pop()
-        if len(sources) >= MAX_STATES:
-            report.error("too_many_states", path, f"the machine has more than {MAX_STATES:,} states")
-            break
         node_id = default_id if parent is None else _id_of(state, state_path, report) or default_id
         children = _children_of(state, state_path, report)
         node_type = _type_of(state, state_path, report, has_children=bool(children), is_root=parent is None)
@@ -73,9 +97,6 @@ def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[St
                 "give each state an id of its own",
             )
         sources.append(source)
-        if children and node.depth >= MAX_NESTING:
-            report.error("nested_too_deeply", state_path, f"states are nested more than {MAX_NESTING} deep")
-            break
         for child_key, child in reversed(children):
             child_path = pointer_below(state_path, "states", child_key)
             pending.append((child_key, child, child_path, f"{default_id}.{child_key}", node))

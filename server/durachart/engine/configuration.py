@@ -9,6 +9,7 @@ miss, the object that took its place.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,11 @@ class Configuration:
     def members(self) -> frozenset[StateNode]:
         """The nodes as a set."""
         return frozenset(self.nodes)
+
+    def below(self, node: StateNode) -> tuple[StateNode, ...]:
+        """The active nodes strictly below ``node``, which need not be active itself."""
+        first = bisect_right(self.nodes, node.index, key=_index)
+        return self.nodes[first : bisect_right(self.nodes, node.last, lo=first, key=_index)]
 
     @cached_property
     def is_regular(self) -> bool:
@@ -119,6 +125,10 @@ class Configuration:
     def meta(self) -> dict[str, Any]:
         """The meta data of the active nodes that have any, by node id, in document order. Shared."""
         return {node.id: node.meta for node in self.nodes if node.meta is not None}
+
+
+def _index(node: StateNode) -> int:
+    return node.index
 
 
 def complete(nodes: Iterable[StateNode]) -> list[StateNode]:

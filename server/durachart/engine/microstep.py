@@ -219,12 +219,12 @@ def _record_history(
     """What history nodes of the states left remember: shallow the active children, deep the active leaves."""
     records = {}
     for node in exited:
-        for history in node.histories:
-            if history.history == "deep":
-                below = [active for active in configuration.nodes if node.index < active.index <= node.last]
-                records[history.id] = tuple(active for active in below if active.is_atomic)
-            else:
-                records[history.id] = tuple(active for active in configuration.nodes if active.parent is node)
+        if node.histories:
+            below = configuration.below(node)
+            deep = tuple(active for active in below if active.is_atomic)
+            shallow = tuple(active for active in below if active.parent is node)
+            for history in node.histories:
+                records[history.id] = deep if history.history == "deep" else shallow
     return records
 
 

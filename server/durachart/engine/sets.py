@@ -43,15 +43,17 @@ class EntrySet:
     """States to enter, while they are being collected.
 
     Attributes:
-        nodes: In the order found.
+        nodes: The states.
         default_entry: Those of them whose initial actions run.
+        completed: Parallel states whose regions are known to be among them.
     """
 
-    __slots__ = ("_above", "default_entry", "nodes")
+    __slots__ = ("_above", "completed", "default_entry", "nodes")
 
     def __init__(self) -> None:
         self.nodes: set[StateNode] = set()
         self.default_entry: set[StateNode] = set()
+        self.completed: set[StateNode] = set()
         self._above: set[StateNode] = set()
 
     def add(self, node: StateNode) -> None:
@@ -136,7 +138,7 @@ def compute_exit_set(
         if domain is None:
             leaving.update(configuration.nodes)
             continue
-        leaving.update(node for node in configuration.nodes if is_descendant(node, domain))
+        leaving.update(configuration.below(domain))
     return sorted(leaving, key=_document_order, reverse=True)
 
 
@@ -251,7 +253,8 @@ def add_ancestor_states_to_enter(
     for ancestor in ancestors:
         if within is None or is_descendant(ancestor, within):
             entry.add(ancestor)
-        if ancestor.type == "parallel":
+        if ancestor.type == "parallel" and ancestor not in entry.completed:
+            entry.completed.add(ancestor)
             for region in ancestor.regions:
                 if not entry.has_descendant_of(region):
                     entry.add(region)

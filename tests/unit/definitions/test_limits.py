@@ -1,0 +1,96 @@
+"""What is at a limit is loaded, what is beyond is refused, and nothing recurses."""
+
+import json
+
+import pytest
+
+from durachart.definitions.build import build_machine, compile_machine
+from durachart.definitions.document import MAX_BYTES, MAX_DEPTH, parse_document
+from durachart.definitions.errors import DefinitionInvalid
+from durachart.definitions.implementations import MAX_EXPRESSIONS
+from durachart.definitions.simulation import Simulator
+from durachart.definitions.states import MAX_NESTING, MAX_STATES
+
+
+def codes(machine, implementations=None):
+    return [finding.code for finding in compile_machine(machine, implementations)[1]]
+
+
+def ring(size):
+    states = {f"s{index}": {"on": {"E": f"s{(index + 1) % size}"}} for index in range(size)}
+    return {"id": "m", "initial": "s0", "states": states}
+
+
+def nested(levels, kind="compound"):
+    state = {}
+    for _ in range(levels):
+        state = {"states": {"a": state}, **({"initial": "a"} if kind == "compound" else {"type": kind})}
+    return {"id": "m", **state}
+
+
+def test_a_machine_with_as_many_states_as_allowed_runs():
+    machine = build_machine(ring(MAX_STATES - 1))
+    assert len(machine.nodes) == MAX_STATES
+    simulator = Simulator(machine)
+    simulator.send({"type": "E"})
+    assert simulator.describe()["value"] == "s1"
+
+
+def test_one_state_more_is_refused():
+    assert codes(ring(MAX_STATES)) == ["too_many_states"]
+
+
+@pytest.mark.parametrize("kind", ["compound", "parallel"])
+def test_states_nested_as_deep_as_allowed_run(kind):
+    simulator = Simulator(build_machine(nested(MAX_NESTING, kind)))
+    assert simulator.status == "active"
+    value = simulator.describe()["value"]
+    for _ in range(MAX_NESTING - 1):
+        value = value["a"]
+    assert value in ("a", {"a": {}})
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 90])
+def test_states_nested_deeper_are_refused(levels):
+    assert codes(nested(levels)) == ["nested_too_deeply"]
+
+
+@pytest.mark.parametrize("levels", [500, 50_000])
+def test_a_document_nested_deeper_is_refused_as_text(levels):
+    text = '{"initial":"a","states":{"a":' * levels + "{}" + "}}" * levels
+    with pytest.raises(DefinitionInvalid, match=f"nested more than {MAX_DEPTH} deep"):
+        parse_document(text)
+
+
+def test_a_document_of_the_largest_size_is_read():
+    text = json.dumps({"context": {"x": ""}})
+    document = parse_document(text.replace('""', '"' + "y" * (MAX_BYTES - len(text)) + '"'))
+    assert len(document.machine["context"]["x"]) == MAX_BYTES - len(text)
+
+
+def test_expressions_are_limited_in_number_and_not_compiled_beyond():
+    many = {f"g{index}": "(" for index in range(MAX_EXPRESSIONS + 1)}
+    assert codes({}, {"guards": many}) == ["too_many_expressions"]
+    entries = {f"k{index}": "(" for index in range(MAX_EXPRESSIONS + 1)}
+    assert codes({}, {"actions": {"a": {"assign": entries}}}) == ["too_many_expressions"]
+
+
+def test_wide_parallel_states_start_and_step():
+    region = {"initial": "a", "states": {"a": {"on": {"E": "b"}}, "b": {"type": "final"}}}
+    machine = build_machine({"type": "parallel", "states": {f"r{index}": region for index in range(2_000)}})
+    simulator = Simulator(machine)
+    simulator.send({"type": "E"})
+    assert simulator.status == "done"
+
+
+def test_many_candidates_and_types_are_no_deeper_than_few():
+    candidates = [{"guard": "no", "actions": "x"}] * 20_000
+    machine = {
+        "id": "m",
+        "initial": "a",
+        "states": {"a": {"on": {"E": candidates, **{f"e{index}.*": "a" for index in range(5_000)}}}},
+    }
+    simulator = Simulator(build_machine(machine, {"guards": {"no": "false"}}))
+    simulator.send({"type": "E"})
+    simulator.send({"type": "e7.x"})
+    assert simulator.status == "active"
