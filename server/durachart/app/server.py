@@ -37,6 +37,7 @@ from durachart.rpc.machine_service import MACHINE_SERVICE, MachineHandlers
 from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
 from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
 from durachart.rpc.token_service import TOKEN_SERVICE, TokenHandlers
+from durachart.runtime.collector import seldom_collected
 from durachart.runtime.generation_source import EffectGenerations
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.settings import RuntimeSettings
@@ -124,6 +125,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
         )
     )
     assert addresses.grpc is not None
+    stack.enter_context(seldom_collected())
     return Server(addresses.grpc, addresses.http, settings.database_path, machines, runtime, service)
 
 
