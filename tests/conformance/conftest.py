@@ -25,6 +25,12 @@ def rows() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def found() -> list[dict[str, Any]]:
+    """Rows added since: divergences that the fuzzer found, and what the corpus leaves thin."""
+    return list(read_rows("found.jsonl"))
+
+
+@pytest.fixture(scope="session")
 def order_quirks() -> list[dict[str, Any]]:
     return list(read_rows("order_quirks.jsonl.gz"))
 

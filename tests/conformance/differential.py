@@ -41,7 +41,7 @@ def divergence(case: Case, described: Sequence[Case], expect: Sequence[Case]) ->
 
 
 def run_case(case: Case) -> list[Case]:
-    """What Durachart does.
+    """What Durachart does with the script of a case or a corpus row.
 
     Raises:
         DefinitionInvalid: It refuses the machine.

@@ -5,38 +5,21 @@ from typing import Any
 
 from durachart.definitions.build import build_machine, compile_machine
 from durachart.definitions.errors import DefinitionInvalid
-from durachart.definitions.simulation import Simulator, run_script
+from durachart.definitions.simulation import Simulator
 from durachart.engine import snapshot_from_json, snapshot_to_json
+from tests.conformance.differential import divergence, run_case
 
 Row = dict[str, Any]
 
 
-def divergence(row: Row, described: list[Row], expect: list[Row]) -> str:
-    """Where the first difference is; ``""`` when there is none."""
-    if len(described) != len(expect):
-        return f"{row['id']}: {len(described)} steps instead of {len(expect)}"
-    for index, (found, expected) in enumerate(zip(described, expect, strict=True)):
-        ignored = {"error"}
-        if expected["status"] == "error" and index == 0:
-            ignored |= {"value", "context"}
-        for key in sorted((set(found) | set(expected)) - ignored):
-            if found.get(key) != expected.get(key):
-                item = "start" if index == 0 else row["events"][index - 1]
-                return (
-                    f"{row['id']} after {item}: {key} is {found.get(key)!r} instead of {expected.get(key)!r}"
-                )
-    return ""
-
-
-def run_row(row: Row) -> list[Row]:
-    machine = build_machine(row["machine"], row["implementations"])
-    return run_script(machine, row["events"], row.get("input"))
-
-
 def test_every_row_of_the_corpus_agrees(rows: list[Row]) -> None:
-    divergences = [found for row in rows if (found := divergence(row, run_row(row), row["expect"]))]
+    divergences = [found for row in rows if (found := divergence(row, run_case(row), row["expect"]))]
     assert divergences == []
     assert len(rows) == 3033
+
+
+def test_every_row_found_since_agrees(found: list[Row]) -> None:
+    assert [answer for row in found if (answer := divergence(row, run_case(row), row["expect"]))] == []
 
 
 def test_every_row_agrees_when_the_snapshot_is_stored_between_all_events(rows: list[Row]) -> None:
@@ -63,7 +46,7 @@ def test_where_xstate_depends_on_activation_order_document_order_decides(
     """Rows whose document-order outcome is known must show it; the others are reported, not judged."""
     unlike_memory = []
     for row in order_quirks:
-        described = run_row(row)
+        described = run_case(row)
         if "expect_document_order" in row:
             assert divergence(row, described, row["expect_document_order"]) == ""
         elif divergence(row, described, row["expect"]):
