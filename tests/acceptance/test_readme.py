@@ -69,13 +69,11 @@ async def test_own_machine_of_the_readme_is_validated_and_published(repository: 
 async def test_python_example_of_the_readme_runs(repository: Path) -> None:
     (example,) = blocks(repository, "Use it from Python", "python")
     # In the README the watch goes on for ever; here it ends with its first change.
-    body = example.replace("        print(change)\n", "        print(change)\n        break\n")
-    imports, _, rest = body.partition("\n\n")
-    program = f"import asyncio\n{imports}\nasync def example():\n" + "".join(
-        f"    {line}\n" if line else "\n" for line in rest.splitlines()
-    )
+    shown = "            print(change)\n"
+    assert shown in example
+    program = example.replace(shown, f"{shown}            break\n")
     async with Server.running() as server:
-        program = program.replace("127.0.0.1:7575", server.grpc) + "asyncio.run(example())\n"
+        program = program.replace("127.0.0.1:7575", server.grpc)
         output = await run(repository, server, sys.executable, "-c", program)
 
     assert "hasItems" in output

@@ -25,7 +25,7 @@ from durachart.app.machines import publish_directory
 from durachart.app.plugin_effects import plugin_handlers
 from durachart.app.settings import Settings
 from durachart.app.telemetry import Telemetry, TelemetrySettings, telemetry
-from durachart.fronts.address import Address, CannotListen
+from durachart.fronts.address import Address, CannotListen, listen
 from durachart.fronts.grpc_front import GrpcSettings
 from durachart.fronts.http_server import HttpSettings
 from durachart.fronts.serving import serving
@@ -106,6 +106,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     trusted = plugin_handlers(plugins, HANDLER_NAMES)
     if plugins.names:
         _log.info("plug-ins loaded names=%s", ",".join(plugins.names))
+    _probe(settings)
     observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint)))
     if settings.database is None:
         _make_directory(settings.data_dir)
@@ -127,6 +128,13 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     assert addresses.grpc is not None
     stack.enter_context(seldom_collected())
     return Server(addresses.grpc, addresses.http, settings.database_path, machines, runtime, service)
+
+
+def _probe(settings: Settings) -> None:
+    """Find a taken port before anything is stored; the fronts look again when they begin to listen."""
+    for address, option in ((settings.listen, "--listen"), (settings.http, "--http")):
+        if address is not None and address.port:
+            listen(address, option).close()
 
 
 def _make_directory(directory: Path) -> None:

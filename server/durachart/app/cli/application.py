@@ -13,7 +13,7 @@ from typer import TyperException
 
 from durachart.app.cli import generate, instances, machines, serve, simulate, watching
 from durachart.app.cli.exits import MEANINGS, ExitCode, Failure, report
-from durachart.app.cli.options import DEFAULT_SERVER, Target
+from durachart.app.cli.options import DEFAULT_SERVER, JsonOption, Target
 from durachart.app.cli.terminal import ReaderGone
 
 _EXIT_CODES = "Exit codes: " + ", ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + "."
@@ -31,11 +31,16 @@ app = typer.Typer(
 )
 
 
-def version() -> None:
+def version(as_json: JsonOption = False) -> None:
     """Show the version."""
     from durachart import __version__
     from durachart.app.cli.terminal import OUT
 
+    if as_json:
+        from durachart.app.cli.jsonlines import emit
+
+        emit({"version": __version__})
+        return
     OUT.line(f"durachart {__version__}")
 
 

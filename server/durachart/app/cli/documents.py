@@ -11,7 +11,12 @@ from typing import Any
 
 from durachart.app.cli.arguments import read_text
 from durachart.app.cli.exits import ExitCode, Failure
-from durachart.app.definition_files import DefinitionAmbiguous, definition_in, definition_text
+from durachart.app.definition_files import (
+    DefinitionAmbiguous,
+    definition_in,
+    definition_text,
+    definitions_below,
+)
 from durachart.definitions.definition import load_published
 from durachart.definitions.document import parse_data
 from durachart.definitions.errors import DefinitionInvalid
@@ -58,6 +63,25 @@ def find_definition(source: str) -> Path:
         f"there is no definition {source!r}: name a file, a directory that holds machine.yaml, "
         "or a machine in ./machines",
     )
+
+
+def find_definitions(source: str) -> list[Path]:
+    """The definitions that ``source`` names: as ``find_definition``, or all in a directory of machines.
+
+    Raises:
+        Failure: There is none.
+    """
+    path = Path(source)
+    try:
+        if path.is_dir() and definition_in(path) is None and (inner := definitions_below(path)):
+            return inner
+    except DefinitionAmbiguous as error:
+        raise Failure(ExitCode.USAGE, str(error)) from error
+    except OSError as error:
+        raise Failure(
+            ExitCode.USAGE, f"cannot read {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
+    return [find_definition(source)]
 
 
 def text_to_publish(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,25 @@ MEANINGS = {
     ExitCode.GENERATION: "the generation failed, or somebody else stopped it",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
+
+
+# The fields of requests that have another name here. Longer ones first: one may begin as another does.
+_OUR_WORDS = {
+    "instance.instance_id": "ID",
+    "instance.machine_id": "MACHINE",
+    "filter.machine_id": "MACHINE",
+    "instance.namespace": "--namespace",
+    "filter.namespace": "--namespace",
+    "event.data_json": "DATA",
+    "event.type": "EVENT",
+    "create_if_missing": "--create",
+    "expected_version": "--expected-version",
+    "input_json": "--input",
+    "request_id": "--request-id",
+    "resume_token": "--resume",
+    "machine_id": "MACHINE",
+}
+_CONTRACT_WORDS = re.compile(rf"(?<![\w./'\"-])(?:{'|'.join(map(re.escape, _OUR_WORDS))})(?![\w/-]|\.\w)")
 
 
 class Failure(Exception):
@@ -96,10 +116,7 @@ def of_client_error(error: ClientError, server: str) -> Failure:
         case errors.Overloaded() | errors.ShuttingDown() | errors.StoreUnavailable():
             code = ExitCode.UNREACHABLE
         case errors.Unavailable():
-            sentence = (
-                f"no server answers at {server}: start one with `durachart serve`, or name it with --server"
-            )
-            return Failure(ExitCode.UNREACHABLE, sentence, reason="UNAVAILABLE")
+            return Failure(ExitCode.UNREACHABLE, _nobody_at(server), reason="UNAVAILABLE")
         case errors.DeadlineExceeded():
             sentence = (
                 f"the server at {server} did not answer in time: try again, or allow more with --timeout"
@@ -107,7 +124,25 @@ def of_client_error(error: ClientError, server: str) -> Failure:
             return Failure(ExitCode.UNREACHABLE, sentence, reason="DEADLINE_EXCEEDED")
         case _:
             code = ExitCode.UNEXPECTED
-    return Failure(code, error.message, reason=reason, data=data)
+    return Failure(code, _in_our_words(error.message), reason=reason, data=data)
+
+
+def _nobody_at(server: str) -> str:
+    """What to say when nothing there speaks gRPC."""
+    from durachart.fronts.address import GRPC_DEFAULT, HTTP_DEFAULT
+
+    port = server.rpartition(":")[2]
+    sentence = f"no server answers at {server}: start one with `durachart serve`, or name it with --server"
+    if port == str(HTTP_DEFAULT.port):
+        return f"{sentence}; {port} is HTTP's port by default, gRPC's is {GRPC_DEFAULT.port}"
+    if port != str(GRPC_DEFAULT.port):
+        return f"{sentence}; gRPC's port is {GRPC_DEFAULT.port} by default"
+    return sentence
+
+
+def _in_our_words(message: str) -> str:
+    """A server's sentence with the command line's names for the fields of a request."""
+    return _CONTRACT_WORDS.sub(lambda found: _OUR_WORDS[found[0]], message)
 
 
 def report(failure: Failure, *, as_json: bool) -> None:

@@ -54,7 +54,7 @@ def generate(
     async def act(client: Client) -> None:
         await Generation(client, machine, instance, as_json=as_json).run(prompt, model, evals)
 
-    run(target(context, server, namespace, timeout), act)
+    run(target(context, server, namespace, timeout), act, machine)
 
 
 def _split(words: list[str]) -> tuple[str, str, str]:
@@ -64,6 +64,8 @@ def _split(words: list[str]) -> tuple[str, str, str]:
     if len(words) not in (1, 3):
         raise Failure(ExitCode.USAGE, "give a PROMPT in quotes, or MACHINE ID PROMPT")
     prompt = sys.stdin.read() if words[-1] == "-" else words[-1]
+    if not prompt.strip():
+        raise Failure(ExitCode.USAGE, "the PROMPT is empty; say what to ask")
     if len(words) == 1:
         import secrets
 

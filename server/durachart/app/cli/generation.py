@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from durachart.app.cli.exits import ExitCode, Failure
-from durachart.app.cli.jsonlines import emit, plain
+from durachart.app.cli.jsonlines import emit, kind_of, plain
 from durachart.app.cli.terminal import ERR, OUT
 from durachart_client import (
     Accepted,
@@ -125,7 +125,7 @@ class Generation:
 
     def _show(self, event: TokenEvent) -> None:
         if self._as_json:
-            emit({"kind": type(event).__name__.lower(), "instance_id": self._instance, **plain(event)})
+            emit({"kind": kind_of(event), "instance_id": self._instance, **plain(event)})
         if isinstance(event, GenerationEnd):
             self._end(event)
         elif self._as_json:

@@ -56,7 +56,7 @@ def create(
         word = "created before" if created.replayed else "created"
         OUT.line(f"{OUT.style(word, 'green')} {_summary(created.state)}")
 
-    run(target(context, server, namespace, timeout), act)
+    run(target(context, server, namespace, timeout), act, machine)
 
 
 def send(
@@ -128,7 +128,7 @@ def send(
             kind = "emitted" if effect.emitted else "effect"
             OUT.line(f"  {OUT.style(kind, 'cyan')} {effect.type}")
 
-    run(target(context, server, namespace, timeout), act)
+    run(target(context, server, namespace, timeout), act, machine)
 
 
 def get(
@@ -152,7 +152,7 @@ def get(
         else:
             show_state(state)
 
-    run(target(context, server, namespace, timeout), act)
+    run(target(context, server, namespace, timeout), act, machine)
 
 
 def instances(
@@ -172,12 +172,15 @@ def instances(
 ) -> None:
     """List instances by machine and id."""
     from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.lookup import require_machine
     from durachart.app.cli.rendering import utc, value_text
     from durachart.app.cli.session import first, run
     from durachart.app.cli.terminal import OUT
 
     async def act(client: Client) -> None:
         found = await first(client.instances(machine, status=status, page_size=min(limit, 1000)), limit)
+        if machine and not found:
+            await require_machine(client, machine)
         if as_json:
             for state in found:
                 emit(state)
@@ -195,9 +198,10 @@ def instances(
                 for one in found
             ),
             wrapping=("state",),
+            expendable=("updated", "status", "version"),
         )
 
-    run(target(context, server, namespace, timeout), act)
+    run(target(context, server, namespace, timeout), act, machine)
 
 
 def journal(
@@ -225,7 +229,7 @@ def journal(
         else:
             show_journal(entries)
 
-    run(target(context, server, namespace, timeout), act)
+    run(target(context, server, namespace, timeout), act, machine)
 
 
 def _summary(state: InstanceState) -> str:

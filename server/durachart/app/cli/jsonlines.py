@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,11 @@ def emit(value: Any) -> None:
     """Write one value: a line in a pipe, indented on a terminal."""
     indent = 2 if OUT.is_terminal else None
     OUT.line(json.dumps(plain(value), ensure_ascii=False, indent=indent))
+
+
+def kind_of(value: object) -> str:
+    """The name of a value's class as the ``kind`` of a line: ``GenerationEnd`` is ``generation_end``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(value).__name__).lower()
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,8 @@ FilesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="FILE...",
-        help="Definitions: files, or directories that hold machine.yaml, machine.yml or machine.json.",
+        help="Definitions: files, directories that hold machine.yaml, machine.yml or machine.json, "
+        "or directories of such directories.",
         show_default=False,
     ),
 ]
@@ -37,14 +38,14 @@ def publish(
     Content that was published before keeps its version. At the first definition that is refused the rest is
     left alone.
     """
-    from durachart.app.cli.documents import find_definition, text_to_publish
+    from durachart.app.cli.documents import find_definitions, text_to_publish
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.rendering import finding_line
     from durachart.app.cli.session import run
     from durachart.app.cli.terminal import ERR, OUT
     from durachart_client import DefinitionInvalid
 
-    paths = [find_definition(file) for file in files]
+    paths = [path for file in files for path in find_definitions(file)]
     texts = [text_to_publish(path) for path in paths]
 
     async def act(client: Client) -> None:
@@ -74,7 +75,7 @@ def validate(files: FilesArgument, plugins: PluginsOption = None, as_json: JsonO
 
     Exit code 6 when one of them would be refused; warnings alone are fine.
     """
-    from durachart.app.cli.documents import find_definition, use_plugins
+    from durachart.app.cli.documents import find_definitions, use_plugins
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.rendering import finding_line
@@ -82,7 +83,7 @@ def validate(files: FilesArgument, plugins: PluginsOption = None, as_json: JsonO
 
     used = use_plugins(plugins or ())
     refused = 0
-    for path in [find_definition(file) for file in files]:
+    for path in [path for file in files for path in find_definitions(file)]:
         findings = _check(path, used)
         valid = all(finding.severity != "error" for finding in findings)
         refused += not valid
@@ -151,6 +152,7 @@ def machines(
         rows = (
             (one.machine_id, str(one.version), ", ".join(one.event_types), one.description) for one in found
         )
-        OUT.table(("machine", "version", "events", "description"), rows, ("events", "description"))
+        wide = ("description", "events")
+        OUT.table(("machine", "version", "events", "description"), rows, wrapping=wide, expendable=wide)
 
-    run(target(context, server, None, timeout), show if machine else everything)
+    run(target(context, server, None, timeout), show if machine else everything, machine or "")

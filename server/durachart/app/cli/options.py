@@ -103,6 +103,27 @@ class Target:
 def target(
     context: typer.Context, server: str | None, namespace: str | None = None, seconds: float | None = None
 ) -> Target:
-    """Which server a command asks: by its own options, else by what was said before the command."""
+    """Which server a command asks: by its own options, else by what was said before the command.
+
+    Raises:
+        Failure: The server's address is none.
+    """
     base = context.find_object(Target) or Target()
-    return base.override(server, namespace, seconds)
+    chosen = base.override(server, namespace, seconds)
+    _check_address(chosen.server)
+    return chosen
+
+
+def _check_address(text: str) -> None:
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.fronts.address import parse_address
+
+    try:
+        port = parse_address(text).port
+    except ValueError:
+        port = 0
+    if port == 0 or "/" in text:
+        raise Failure(
+            ExitCode.USAGE,
+            f"--server: {text!r} is not the address of a server: write HOST:PORT, as in {DEFAULT_SERVER}",
+        )

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from durachart.app.cli.exits import ExitCode, Failure, of_client_error
+from durachart.app.cli.lookup import unknown_machine
 from durachart.app.cli.options import Target
-from durachart_client import Client, ClientError, Listing, RetryPolicy
+from durachart_client import Client, ClientError, InstanceNotFound, Listing, MachineNotFound, RetryPolicy
 
 Item = TypeVar("Item")
 
@@ -17,30 +18,38 @@ Item = TypeVar("Item")
 _RETRY = RetryPolicy(initial_ms=100, maximum_ms=400, max_attempts=4)
 
 
-def run(target: Target, act: Callable[[Client], Awaitable[None]]) -> None:
+def run(target: Target, act: Callable[[Client], Awaitable[None]], machine: str = "") -> None:
     """Run ``act`` with an open client.
 
     Args:
         target: Which server.
         act: What to do.
+        machine: The machine that was named; what cannot be found is then explained by its absence. ``""``:
+            none was.
 
     Raises:
         Failure: A call failed, or cannot be made with these arguments.
         KeyboardInterrupt: Ctrl-C; the client is closed by then.
     """
     try:
-        asyncio.run(_with_client(target, act))
+        asyncio.run(_with_client(target, act, machine))
     except ClientError as error:
         raise of_client_error(error, target.server) from error
     except UnicodeEncodeError as error:
         raise Failure(ExitCode.USAGE, "an argument is not UTF-8 text, which is all that travels") from error
 
 
-async def _with_client(target: Target, act: Callable[[Client], Awaitable[None]]) -> None:
+async def _with_client(target: Target, act: Callable[[Client], Awaitable[None]], machine: str) -> None:
     async with Client(
         target.server, namespace=target.namespace, timeout=target.timeout, retry=_RETRY
     ) as client:
-        await act(client)
+        try:
+            await act(client)
+        except (InstanceNotFound, MachineNotFound) as error:
+            failure = await unknown_machine(client, machine) if machine else None
+            if failure is None:
+                raise
+            raise failure from error
 
 
 async def first(listing: Listing[Item], limit: int) -> list[Item]:

@@ -12,6 +12,11 @@ from typing import TextIO
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
 
+# Cells of the terminal between two columns, and those that a column of wrapped text has where it has as much.
+_BETWEEN = 3
+_READABLE = 16
+
+
 class ReaderGone(Exception):
     """Whoever read our output has seen enough, as ``head`` does.
 
@@ -74,7 +79,11 @@ class Stream:
         return textwrap.wrap(text, columns, initial_indent=indent, subsequent_indent=indent)
 
     def table(
-        self, headings: Sequence[str], rows: Iterable[Sequence[str]], wrapping: Sequence[str] = ()
+        self,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        wrapping: Sequence[str] = (),
+        expendable: Sequence[str] = (),
     ) -> None:
         """Write rows: a table that fits the terminal, or tab-separated lines without headings in a pipe.
 
@@ -82,6 +91,8 @@ class Stream:
             headings: One for each cell of a row; not looked at in a pipe.
             rows: As many cells each.
             wrapping: The headings whose cells may take several lines.
+            expendable: The headings whose columns are left out, in this order, on a terminal that is too
+                narrow for all.
         """
         if not self.is_terminal:
             for row in rows:
@@ -92,17 +103,79 @@ class Stream:
         from rich.table import Table
         from rich.text import Text
 
+        console = Console(file=self.file, no_color=not self.has_colour)
+        columns = [
+            _Column(heading, cells, wraps=heading in wrapping)
+            for heading, *cells in zip(headings, *rows, strict=True)
+        ]
+        columns = _that_fit(columns, expendable, console.width)
         header = "bold" if self.has_colour else ""
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style=header)
-        for heading in headings:
-            wraps = heading in wrapping
-            table.add_column(heading, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console = Console(file=self.file, no_color=not self.has_colour)
+        for column, width in zip(columns, _widths(columns, console.width), strict=True):
+            table.add_column(
+                column.heading,
+                overflow="fold" if column.wraps else "ellipsis",
+                no_wrap=not column.wraps,
+                width=width,
+            )
+        for cells in zip(*(column.cells for column in columns), strict=True):
+            table.add_row(*map(Text, cells))
         with console.capture() as written:
             console.print(table)
         self.write(written.get())
+
+
+class _Column:
+    """A column of a table.
+
+    Attributes:
+        heading: Its heading.
+        cells: What is below, from the top.
+        wraps: Whether a cell may take several lines.
+        width: Cells of the terminal that the longest text takes.
+        least: Those without which it cannot be read: never inside a word.
+    """
+
+    def __init__(self, heading: str, cells: Sequence[str], *, wraps: bool) -> None:
+        from rich.cells import cell_len
+
+        self.heading = heading
+        self.cells = cells
+        self.wraps = wraps
+        texts = [heading, *cells]
+        self.width = max(cell_len(line) for text in texts for line in text.splitlines() or [""])
+        words = max(cell_len(word) for text in texts for word in text.split() or [""])
+        self.least = max(words, min(self.width, _READABLE)) if wraps else self.width
+
+
+def _that_fit(columns: Sequence[_Column], expendable: Iterable[str], width: int) -> list[_Column]:
+    """The columns without those that a terminal of this width cannot have."""
+    kept = list(columns)
+    for heading in expendable:
+        if sum(column.least for column in kept) <= _room(kept, width):
+            break
+        kept = [column for column in kept if column.heading != heading]
+    return kept
+
+
+def _widths(columns: Sequence[_Column], width: int) -> list[int | None]:
+    """How wide each column is; None where no choice is left, and the table's own rules cut."""
+    room = _room(columns, width) - sum(column.least for column in columns)
+    if room < 0:
+        return [None] * len(columns)
+    widths: list[int | None] = [column.least for column in columns]
+    # Those that want little get it; the others share the rest.
+    wanting = sorted(range(len(columns)), key=lambda at: columns[at].width - columns[at].least)
+    for sharing, at in zip(range(len(columns), 0, -1), wanting, strict=True):
+        more = min(columns[at].width - columns[at].least, room // sharing)
+        widths[at] = columns[at].least + more
+        room -= more
+    return widths
+
+
+def _room(columns: Sequence[_Column], width: int) -> int:
+    """Cells of the terminal for what is in the columns, without what is between them."""
+    return width - _BETWEEN * (len(columns) - 1)
 
 
 def _one_line(cell: str) -> str:

@@ -46,6 +46,7 @@ def watch(
     A lost connection is replaced and nothing is missed.
     """
     from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.app.cli.lookup import note_missing, require_machine
     from durachart.app.cli.session import run
     from durachart.app.cli.terminal import ERR
 
@@ -57,6 +58,8 @@ def watch(
             ERR.line(ERR.style(f"connection lost ({failure.message}); connecting again", "yellow"))
 
     async def act(client: Client) -> None:
+        await require_machine(client, machine)
+        await note_missing(client, machine, instances or [])
         watched = client.watch(
             machine,
             *(instances or ()),
@@ -72,9 +75,9 @@ def watch(
 
 
 def _show_json(event: WatchEvent) -> None:
-    from durachart.app.cli.jsonlines import emit, plain
+    from durachart.app.cli.jsonlines import emit, kind_of, plain
 
-    emit({"kind": type(event).__name__.lower(), **plain(event)})
+    emit({"kind": kind_of(event), **plain(event)})
 
 
 def _show(event: WatchEvent) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from durachart.workers.errors import ProviderError
 from durachart.workers.providers.local import MODEL as LOCAL_MODEL
 from durachart.workers.providers.local import LocalProvider
 from durachart.workers.providers.protocol import Provider
@@ -39,9 +40,17 @@ class Providers:
         name = model or self.settings.default_model
         if name == LOCAL_MODEL:
             return await self._provider(LOCAL_MODEL), name
-        if name.startswith(_ANTHROPIC):
-            return await self._provider(_ANTHROPIC), name.removeprefix(_ANTHROPIC)
-        return await self._provider(_OPENAI), name.removeprefix(_OPENAI)
+        kind = _ANTHROPIC if name.startswith(_ANTHROPIC) else _OPENAI
+        try:
+            return await self._provider(kind), name.removeprefix(kind)
+        except ProviderError as error:
+            raise ProviderError(
+                error.reason,
+                f"There is no provider for the model {name!r} here: {error.message} "
+                "Models are `local`, `openai/NAME` and `anthropic/NAME`; "
+                "any other name is the OpenAI-compatible endpoint's.",
+                retryable=error.retryable,
+            ) from error
 
     async def close(self) -> None:
         """Release all connections. Idempotent; no stream may be open."""
