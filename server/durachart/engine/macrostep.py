@@ -263,7 +263,7 @@ def _finish(draft: Draft, before: Snapshot, *, accepted: bool) -> Macrostep:
             draft.next_sequence,
         ),
     )
-    return Macrostep(after, tuple(draft.effects), accepted, True, tuple(draft.microsteps))
+    return _new(Macrostep, (after, tuple(draft.effects), accepted, True, tuple(draft.microsteps)))
 
 
 _new = tuple.__new__
