@@ -8,8 +8,9 @@ from typing import NamedTuple
 from durachart.engine.configuration import Configuration
 from durachart.engine.errors import EvaluationFailed
 from durachart.engine.guards import Guard, bind, require_bool
-from durachart.engine.model import Event, Machine, Transition
+from durachart.engine.model import Evaluate, Event, Machine, Transition
 from durachart.engine.select import (
+    NOBODY,
     Branches,
     Candidate,
     Plan,
@@ -82,13 +83,21 @@ def explain(machine: Machine, snapshot: Snapshot, event: Event, *, now_ms: int) 
 
 
 class _Question:
-    """What guards are asked about; a budget of its own for each guard, since answers are for people."""
+    """What guards are asked about."""
+
+    __slots__ = ("budget", "event", "machine", "now_ms", "snapshot")
 
     def __init__(self, machine: Machine, snapshot: Snapshot, event: Event, now_ms: int) -> None:
         self.machine = machine
         self.snapshot = snapshot
-        self.event = event
         self.now_ms = now_ms
+        self.budget: object = None
+        self.ask_about(event)
+
+    def ask_about(self, event: Event) -> None:
+        """Turn to another event, with a budget as fresh as that of the macrostep it would be."""
+        self.event = event
+        self.budget = None if self.machine.make_budget is None else self.machine.make_budget()
 
     @property
     def configuration(self) -> Configuration:
@@ -96,11 +105,12 @@ class _Question:
 
     def ask(self, guard: Guard) -> bool:
         """The guard's answer; raises whatever it raises."""
-        budget = None if self.machine.make_budget is None else self.machine.make_budget()
-        test = bind(guard, self.configuration)
-        return require_bool(
-            test(self.snapshot.context, self.event, guard.params, self.now_ms, budget), guard.name
-        )
+        return self.answer(bind(guard, self.configuration), guard)
+
+    def answer(self, test: Evaluate, guard: Guard) -> bool:
+        """The answer of a guard that is bound already."""
+        verdict = test(self.snapshot.context, self.event, guard.params, self.now_ms, self.budget)
+        return require_bool(verdict, guard.name)
 
 
 def _explain_plan(plan: Plan, question: _Question, verdicts: list[Verdict]) -> bool:
@@ -174,21 +184,28 @@ def allowed_events(
     if snapshot.status != "active":
         return []
     known = {name for name in (*machine.event_types, *event_types) if not name.startswith(_RESERVED)}
-    return sorted(name for name in known if _may_be_accepted(machine, snapshot, name, now_ms))
+    question = _Question(machine, snapshot, {}, now_ms)
+    configuration = snapshot.configuration
+    eventless = find_eventless(machine, configuration)
+    allowed = []
+    for name in known:
+        plan = configuration.plans.get(name) or find_plan(machine, configuration, name)
+        if plan is not NOBODY or eventless:
+            question.ask_about({"type": name})
+            if _may_be_accepted(plan, eventless, question):
+                allowed.append(name)
+    return sorted(allowed)
 
 
-def _may_be_accepted(machine: Machine, snapshot: Snapshot, event_type: str, now_ms: int) -> bool:
-    question = _Question(machine, snapshot, {"type": event_type}, now_ms)
-    plan = find_plan(machine, snapshot.configuration, event_type)
+def _may_be_accepted(plan: Plan, eventless: Iterable[Candidate], question: _Question) -> bool:
     outcomes = _plan_outcomes(plan, question)
     if outcomes & _ACCEPTED:
         return True
     if not outcomes:
         return False
     # The event alone does nothing, but an eventless transition may depend on it.
-    chains = find_eventless(machine, snapshot.configuration)
-    eventless = [_chain_outcomes(chain, question) for chain in chains]
-    return all(eventless) and any(chain & (_ACCEPTED | _INERT) for chain in eventless)
+    chains = [_chain_outcomes(chain, question) for chain in eventless]
+    return all(chains) and any(chain & (_ACCEPTED | _INERT) for chain in chains)
 
 
 def _plan_outcomes(plan: Plan, question: _Question) -> int:
@@ -213,7 +230,7 @@ def _chain_outcomes(chain: Candidate | None, question: _Question) -> int:
     outcomes = 0
     for candidate in chain or ():
         try:
-            verdict = _possible_verdict(candidate.transition.guard, question)
+            verdict = _possible(candidate, question)
         except Exception:  # noqa: BLE001 - a guard may raise anything; what fails accepts nothing
             return outcomes
         if verdict is False:
@@ -224,10 +241,18 @@ def _chain_outcomes(chain: Candidate | None, question: _Question) -> int:
     return outcomes | _NOTHING
 
 
-def _possible_verdict(guard: Guard | None, question: _Question) -> bool | None:
-    """The guard's verdict, ``None`` if the payload has a say in it; raises whatever the guard raises."""
+def _possible(candidate: Candidate, question: _Question) -> bool | None:
+    """The verdict of a candidate's guard, as ``_possible_verdict``."""
+    guard = candidate.transition.guard
     if guard is None:
         return True
+    if candidate.test is not None and not guard.reads_event:
+        return question.answer(candidate.test, guard)
+    return _possible_verdict(guard, question)
+
+
+def _possible_verdict(guard: Guard, question: _Question) -> bool | None:
+    """The guard's verdict, ``None`` if the payload has a say in it; raises whatever the guard raises."""
     if not guard.reads_event:
         return question.ask(guard)
     if guard.kind == "not":
