@@ -39,6 +39,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
             document_not_object="The document is not an object.",
             document_too_large="The text is longer than allowed.",
             json_malformed="The text is no JSON.",
+            key_too_long="A key of an object is longer than allowed.",
             key_repeated="A key stands twice in one object; JSON would keep the last in silence.",
             nested_too_deeply="Objects and arrays, or states, are nested deeper than allowed.",
             number_too_large="A number has no finite value.",
@@ -65,6 +66,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
                 history_kind="`history` is neither `shallow` nor `deep`.",
                 id_duplicate="Two states have the same id.",
                 id_not_string="An id is not a string.",
+                id_too_long="An id, or the keys that lead to a state, are longer than allowed.",
                 initial_missing="A compound state does not say where it starts.",
                 initial_not_allowed="A state that cannot have `initial` has one.",
                 initial_not_found="`initial` names no child.",
@@ -129,6 +131,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
             context_key_unknown="A context key that the schema of the context does not declare.",
             expression_invalid="An expression does not compile; with line and column.",
             expression_type="An expression disagrees with a schema; with line and column.",
+            too_many_expressions="There are more expressions than allowed.",
         ),
         "Schemas": _errors(
             schema_event_type="An event's schema requires `type`, which is no key of its own.",

@@ -30,6 +30,10 @@ MAX_DEPTH = 200
 """Objects and arrays within one another; a machine nested to its own limit needs about 140."""
 
 
+MAX_KEY_LENGTH = 1_024
+"""Characters of an object's key: places in the document are named by them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A definition document, not checked yet.
@@ -117,10 +121,13 @@ class _Repeated(dict[str, Any]):
 
 def _parse_json(text: str) -> Any:
     repeated = False
+    longest = 0
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeated
+        nonlocal repeated, longest
         found = dict(pairs)
+        if found and (length := max(map(len, found))) > longest:
+            longest = length
         if len(found) == len(pairs):
             return found
         repeated = True
@@ -146,6 +153,8 @@ def _parse_json(text: str) -> Any:
     except ValueError:
         _refuse("number_too_large", "a whole number has more digits than Python reads")
     _check_depth(data)
+    if longest > MAX_KEY_LENGTH:
+        _refuse_key(longest)
     if repeated:
         raise DefinitionInvalid(_repeated_keys(data))
     if _ESCAPED_SURROGATE.search(text):
@@ -188,6 +197,10 @@ def _check_depth(data: Any) -> None:
 
 def _refuse_depth() -> NoReturn:
     _refuse("nested_too_deeply", f"objects and arrays are nested more than {MAX_DEPTH} deep")
+
+
+def _refuse_key(length: int) -> NoReturn:
+    _refuse("key_too_long", f"a key has {length:,} characters; at most {MAX_KEY_LENGTH:,} are taken")
 
 
 def _repeated_keys(data: Any) -> list[Finding]:
@@ -284,6 +297,8 @@ class _YamlReader:
             return
         if not isinstance(event, yaml.ScalarEvent):
             _refuse_at(event, "yaml_key", "a key must be a string")
+        if len(event.value) > MAX_KEY_LENGTH:
+            _refuse_key(len(event.value))
         if event.value in container:
             _refuse_at(event, "key_repeated", f"the key {event.value!r} stands here twice")
         self._keys[-1] = event.value

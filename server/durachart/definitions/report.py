@@ -11,6 +11,8 @@ MAX_FINDINGS = 1_000
 """More are not kept: nobody reads them, and a hostile definition could have millions."""
 
 _MAX_SPELLING_HINTS = 50
+_MAX_TEXT = 1_000
+"""Characters of a sentence or a hint: it may quote what has megabytes."""
 
 
 class Report:
@@ -33,11 +35,11 @@ class Report:
     ) -> None:
         """Add a problem that refuses the definition; ``line`` and ``column`` inside an expression, from 1."""
         self.failed = True
-        self._add(Finding(code, path, message, hint, "error", line, column))
+        self._add(Finding(code, path, _short(message), _short(hint), "error", line, column))
 
     def warning(self, code: str, path: str, message: str, hint: str = "") -> None:
         """Add something that is probably a mistake."""
-        self._add(Finding(code, path, message, hint, "warning"))
+        self._add(Finding(code, path, _short(message), _short(hint), "warning"))
 
     def suggest(self, word: str, known: Iterable[str]) -> str:
         """A hint that names the nearest known word, or ``""``; after 50 of them always ``""``."""
@@ -52,3 +54,7 @@ class Report:
         elif finding.severity == "error" and self.findings[-1].severity == "warning":
             # Warnings must not crowd out the error that refuses the definition.
             self.findings[-1] = finding
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"

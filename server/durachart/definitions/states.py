@@ -14,6 +14,8 @@ from durachart.engine.model import NodeType, StateNode
 DEFAULT_MACHINE_ID = "(machine)"
 MAX_NESTING = 64
 MAX_STATES = 50_000
+MAX_ID_LENGTH = 2_048
+"""Characters of an id, and of the keys that lead to a state, joined by dots."""
 
 _ARRAY_INDEX = re.compile(r"0|[1-9]\d{0,9}")
 _MAX_ARRAY_INDEX = 2**32 - 2
@@ -46,18 +48,12 @@ def javascript_order(keys: Iterable[str]) -> list[str]:
 def within_limits(config: Mapping[str, Any], path: str, report: Report) -> bool:
     """Whether a machine has no more states, and no deeper ones, than can be read; reports it if not.
 
-    Looks at no more than it must, so that what is refused is refused at once.
+    Only counts, so that what is refused is refused at once.
     """
     count, depth = 0, 0
     level: list[Any] = [config]
     while level:
         count += len(level)
-        if count > MAX_STATES:
-            report.error("too_many_states", path, f"the machine has more than {MAX_STATES:,} states")
-            return False
-        if depth > MAX_NESTING:
-            report.error("nested_too_deeply", path, f"states are nested more than {MAX_NESTING} deep")
-            return False
         depth += 1
         level = [
             child
@@ -65,7 +61,13 @@ def within_limits(config: Mapping[str, Any], path: str, report: Report) -> bool:
             if isinstance(state, Mapping) and isinstance(states := state.get("states"), Mapping)
             for child in states.values()
         ]
-    return True
+    if count > MAX_STATES:
+        found = f"the machine has {count:,} states; at most {MAX_STATES:,} are taken"
+        report.error("too_many_states", path, found, "make machines of its parts")
+    elif depth - 1 > MAX_NESTING:
+        found = f"states are nested {depth - 1} deep; at most {MAX_NESTING} are taken"
+        report.error("nested_too_deeply", path, found)
+    return count <= MAX_STATES and depth - 1 <= MAX_NESTING
 
 
 def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[StateSource]:
@@ -88,6 +90,11 @@ def read_states(config: Mapping[str, Any], path: str, report: Report) -> list[St
         node_type = _type_of(state, state_path, report, has_children=bool(children), is_root=parent is None)
         node = StateNode(len(sources), node_id, key, node_type, parent)
         source = StateSource(node, state, state_path)
+        if len(default_id) > MAX_ID_LENGTH or len(node_id) > MAX_ID_LENGTH:
+            # Each state below would repeat it.
+            found = f"a state's id has {max(len(default_id), len(node_id)):,} characters"
+            report.error("id_too_long", state_path, f"{found}; at most {MAX_ID_LENGTH:,} are taken")
+            children = []
         known = by_id.setdefault(node_id, source)
         if known is not source:
             report.error(
