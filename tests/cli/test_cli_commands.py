@@ -146,6 +146,11 @@ def test_data_comes_from_a_file_or_standard_input(server: Server, tmp_path: Path
         (["get", "order", "x", "--nope"], "no such option: --nope"),
         (["watch", "order", "--until-done"], "--until-done needs the ids"),
         (["publish", "/nonexistent"], "there is no definition '/nonexistent'"),
+        (["get", "order", "x", "-s", "http://127.0.0.1:7575"], "write HOST:PORT, as in 127.0.0.1:7575"),
+        (["get", "order", "x", "-s", "127.0.0.1"], "write HOST:PORT"),
+        (["-s", "127.0.0.1:0", "get", "order", "x"], "write HOST:PORT"),
+        (["generate", ""], "the PROMPT is empty"),
+        (["generate", "canvas", "x", "  "], "the PROMPT is empty"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(server: Server, words: list[str], says: str) -> None:
@@ -167,14 +172,59 @@ def test_the_version_can_be_asked_for_either_way() -> None:
     assert (command.returncode, option.returncode) == (0, 0)
     assert command.stdout == option.stdout
     assert option.stdout.startswith("durachart ")
+    (as_json,) = data(run_here(None, "version", "--json"))
+    assert f"durachart {as_json['version']}\n" == command.stdout
 
 
 def test_nobody_listening_is_exit_code_7_and_says_what_to_do() -> None:
     done = run_cli("127.0.0.1:1", "get", "order", "x")
     assert done.returncode == 7
     assert "no server answers at 127.0.0.1:1: start one with `durachart serve`" in done.stderr
+    assert "gRPC's port is 7575 by default" in done.stderr
     watching = run_cli("127.0.0.1:1", "watch", "order")
     assert watching.returncode == 7
+
+
+def test_the_http_port_answers_no_command(server: Server) -> None:
+    done = run_here(server.http, "get", "order", "x")
+    assert done.returncode == 7
+    assert "gRPC's port is 7575 by default" in done.stderr
+
+
+def test_an_unknown_machine_is_named_and_the_one_meant_is_suggested(server: Server) -> None:
+    for words in (
+        ["watch", "ordr"],
+        ["watch", "ordr", "o-1"],
+        ["get", "ordr", "o-1"],
+        ["journal", "ordr", "o-1"],
+        ["send", "ordr", "o-1", "SUBMIT"],
+        ["create", "ordr", "o-1"],
+        ["instances", "ordr"],
+        ["machines", "ordr"],
+        ["generate", "ordr", "o-1", "Hello."],
+    ):
+        done = run_here(server, *words)
+        assert (done.returncode, done.stdout) == (5, ""), words
+        assert done.stderr == "error: there is no machine 'ordr'; did you mean 'order'? (MACHINE_NOT_FOUND)\n"
+    unlike = run_here(server, "get", "zzz", "o-1")
+    assert "there is no machine 'zzz'; `durachart machines` lists those there are" in unlike.stderr
+    version = run_here(server, "machines", "order", "--version", "77")
+    assert "there is no version 77 of machine 'order'" in version.stderr
+
+
+def test_what_the_server_says_names_options_and_arguments(server: Server) -> None:
+    run_here(server, "create", "order", "w-1")
+    for words, says in (
+        (["get", "order", "nobody"], "send the event with --create ("),
+        (["send", "order", "w-1", "ADD_ITEM", "sku=1"], "DATA is not valid: /sku"),
+        (["send", "order", "w-1", ""], "EVENT must have"),
+        (["send", "order", "w-1", "CANCEL", "type=X"], "name the type in EVENT ("),
+        (["create", "order", "w-2", "--input", '{"customer": 5}'], "--input is not valid"),
+        (["create", "order", ""], "ID must have"),
+    ):
+        assert says in run_here(server, *words).stderr, words
+    quoted = run_here(server, "get", "input_json", "x")
+    assert "there is no machine 'input_json'" in quoted.stderr
 
 
 def test_the_server_is_named_before_or_after_the_command(server: Server) -> None:
@@ -250,6 +300,21 @@ def test_validate_needs_no_server_and_finds_what_publish_would(tmp_path: Path) -
     malformed = run_here(None, "validate", str(path))
     assert malformed.returncode == 6
     assert "line 1, column" in malformed.stdout
+
+
+def test_a_directory_of_machines_is_all_of_them(server: Server, tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        path = tmp_path / name / "machine.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"id": f"all-{name}", "initial": "on", "states": {"on": {}}}))
+    checked = data(run_here(None, "validate", str(tmp_path), "--json"))
+    assert [Path(one["file"]).parent.name for one in checked] == ["a", "b"]
+    published = lines(run_here(server, "publish", str(tmp_path)))
+    assert published == ["published all-a version 1", "published all-b version 1"]
+    (tmp_path / "a" / "machine.yaml").write_text("id: x")
+    ambiguous = run_here(None, "validate", str(tmp_path))
+    assert ambiguous.returncode == 2
+    assert "keep one of them" in ambiguous.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_error(server: Server) -> None:

@@ -47,6 +47,18 @@ async def test_watch_shows_what_is_and_then_each_change_as_it_is_committed(serve
         await again.wait()
 
 
+async def test_watch_says_what_is_missing_and_shows_its_creation(server: Server) -> None:
+    async with Client(server.grpc) as client:
+        process = await start_cli(server, "watch", "order", "w-5", "--json")
+        assert (await next_json(process))["kind"] == "synced"
+        await client.create("order", "w-5")
+        created = await next_json(process)
+        assert (created["kind"], created["state"]["version"]) == ("transition", 0)
+        process.send_signal(signal.SIGINT)
+        code, _, err = await ended(process)
+        assert (code, err) == (130, "order/w-5 does not exist yet; its creation will be shown\n")
+
+
 async def test_watch_ends_by_itself_when_asked_to(server: Server) -> None:
     async with Client(server.grpc) as client:
         await client.create("order", "w-2")
@@ -118,7 +130,8 @@ async def test_generate_writes_the_answer_and_stores_it(server: Server) -> None:
     assert state.context is not None
     assert generated(out) == state.context["response"]
     assert state.context["evals"] == ["Be bold."]
-    assert json.loads(out.splitlines()[-1])["outcome"] == "completed"
+    end = json.loads(out.splitlines()[-1])
+    assert (end["kind"], end["outcome"]) == ("generation_end", "completed")
     journal = run_cli(server, "journal", "canvas", "g-1", "--json").stdout.splitlines()
     assert {json.loads(line)["outcome"] for line in journal} == {"accepted"}, "generate leaves no refusals"
 
@@ -177,6 +190,14 @@ async def test_a_failed_generation_says_why(server: Server) -> None:
     assert (code, out) == (8, "")
     assert "PROVIDER_NOT_CONFIGURED" in err
     assert "canvas/g-5 keeps the answer it had" in err
+
+
+async def test_an_unknown_model_is_named_with_those_there_are(server: Server) -> None:
+    process = await start_cli(server, "generate", "canvas", "g-7", "Hello.", "--model", "nope/x")
+    code, _, err = await ended(process)
+    assert code == 8
+    for part in ("'nope/x'", "`local`", "`openai/NAME`", "`anthropic/NAME`", "PROVIDER_NOT_CONFIGURED"):
+        assert part in err
 
 
 async def test_a_machine_that_generates_nothing_is_refused(server: Server) -> None:

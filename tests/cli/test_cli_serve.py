@@ -131,6 +131,7 @@ def test_a_port_in_use_is_one_sentence(taken_port: int, tmp_path: Path) -> None:
         assert code == 1
         assert f"cannot listen on {address}: the port is in use" in words
         assert option in words
+        assert not list(tmp_path.rglob("*.db")), "nothing is published by a server that cannot listen"
 
 
 async def test_a_database_in_use_is_one_sentence(tmp_path: Path) -> None:

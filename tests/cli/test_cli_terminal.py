@@ -58,6 +58,24 @@ async def test_tables_fit_the_terminal(server: Server) -> None:
     assert max(map(len, listed.splitlines())) <= 80
 
 
+async def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(server: Server) -> None:
+    await order(server, "t-5")
+    for words, kept, left_out in (
+        ("machines", {"machine", "version"}, {"events", "description"}),
+        ("instances", {"instance", "state"}, {"updated"}),
+    ):
+        text = await shown(words, "-s", server.grpc, columns=40, env={"NO_COLOR": "1"})
+        listed = text.splitlines()
+        assert max(map(len, listed)) <= 40
+        headings = set(listed[0].split())
+        assert kept <= headings
+        assert not left_out & headings
+        assert ("order/t-5" if words == "instances" else "negotiation") in text
+    middle = await shown("machines", "-s", server.grpc, columns=60, env={"NO_COLOR": "1"})
+    assert middle.split()[:3] == ["machine", "version", "events"]
+    assert "GENERATION_STOPPED" in middle
+
+
 async def test_json_on_a_terminal_is_indented(server: Server) -> None:
     await order(server, "t-4")
     text = await shown("get", "order", "t-4", "--json", "-s", server.grpc)
