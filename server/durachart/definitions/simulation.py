@@ -67,7 +67,7 @@ class Simulator:
             InvalidEvent: The event has no ``type``, or one that no event may have.
         """
         if not isinstance(event.get("type"), str):
-            raise InvalidEvent(f"an event needs a string `type`: {dict(event)!r}")
+            raise InvalidEvent(f"an event needs a string `type`: {str(dict(event))[:200]}")
         self.macrosteps = []
         snapshot = self.snapshot
         if snapshot is not None and self.status == "active":

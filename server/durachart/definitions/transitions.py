@@ -13,7 +13,7 @@ from durachart.definitions.targets import Targets
 from durachart.engine import actions
 from durachart.engine.actions import Action
 from durachart.engine.guards import Guard
-from durachart.engine.model import Evaluate, StateNode, Transition, is_wildcard
+from durachart.engine.model import WILDCARD, Evaluate, StateNode, Transition, is_wildcard
 from durachart.engine.snapshot import MISSING
 
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -400,7 +400,11 @@ class TransitionReader:
 
     def _event(self, params: Mapping[str, Any], path: str, name: str) -> dict[str, Any] | None:
         event = params.get("event")
-        if isinstance(event, dict) and isinstance(event.get("type"), str) and event["type"]:
+        if (
+            isinstance(event, dict)
+            and isinstance(event.get("type"), str)
+            and event["type"] not in ("", WILDCARD)
+        ):
             return event
         self._builtin_malformed(path, name, "`params.event`, an object with a `type`")
         return None

@@ -121,7 +121,7 @@ def macrostep(
     """Run ``event`` to completion and return the next stable snapshot.
 
     Pure: no clock, no I/O, nothing is written to. Effects come back in execution order for the caller to
-        persist.
+    persist.
 
     Args:
         machine: The definition.
@@ -169,7 +169,7 @@ def _select(draft: Draft) -> Step | None:
         event_type = event["type"]
         plan = configuration.plans.get(event_type)
     except (KeyError, TypeError) as error:
-        raise InvalidEvent(f"not an event, since it has no type: {event!r}") from error
+        raise InvalidEvent(f"not an event, since it has no type: {str(event)[:200]}") from error
     if plan is None:
         plan = find_plan(draft.machine, configuration, event_type)
     if type(plan) is not Candidate:

@@ -107,9 +107,10 @@ def find_least_common_ancestor(nodes: Sequence[StateNode]) -> StateNode | None:
 def get_transition_domain(transition: Transition, recall: Recall) -> StateNode | None:
     """The state within which a transition happens; ``None``: everything, the root included.
 
-    Source: SCXML 1.0 Appendix D, ``getTransitionDomain``; without ``reenter`` the source itself is the
-        domain of a
-    transition into its descendants, whatever its type.
+    Without ``reenter`` the source itself is the domain of a transition into its descendants, whatever its
+    type.
+
+    Source: SCXML 1.0 Appendix D, ``getTransitionDomain``.
     """
     source = transition.source
     targets = get_effective_target_states(transition.targets or (), recall)
@@ -201,9 +202,8 @@ def compute_entry_set(transitions: Iterable[Transition], recall: Recall) -> Entr
 def add_descendant_states_to_enter(node: StateNode, entry: EntrySet, recall: Recall) -> None:
     """Enter what must be active below ``node``; for a history node, what it remembers or its default.
 
-    Recursion: at most twice the nesting of the definition, which ``definitions`` bounds; it also refuses
-        history nodes
-    whose default leads back to themselves.
+    Recursion goes as deep as states follow from one another by default, which ``definitions`` bounds; it also
+    refuses history nodes whose default leads back to themselves.
     """
     if node.type == "history":
         _add_history_states_to_enter(node, entry, recall)

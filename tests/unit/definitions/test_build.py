@@ -86,6 +86,7 @@ def builtin(name, **params):
     [
         builtin("xstate.raise", event="E"),
         builtin("xstate.raise", event={}),
+        builtin("xstate.raise", event={"type": "*"}),
         builtin("xstate.raise", event={"type": "E"}, delay=True),
         builtin("xstate.raise", event={"type": "E"}, delay=[]),
         builtin("xstate.raise", event={"type": "E"}, id=5),
