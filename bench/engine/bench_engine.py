@@ -3,7 +3,8 @@
 ``python -m bench.engine.bench_engine`` measures whole macrosteps (selection, guards, assigns, the trace of
 effects; without the list of allowed events) on a flat machine of five states and on a nested and parallel one
 of twenty. Every contender is a process of its own; rounds go through all of them in turn, so that a busy
-machine disturbs all alike, and what counts is the median of each round's ratio to XState's ``actor.send``.
+machine disturbs all alike. What counts is the median of each round's ratio to XState's ``actor.send``; the
+ratio of the best rounds stands beside it, because a busy machine spares one process and slows another.
 
 The Python libraries are measured where they are installed: ``--peers`` names the interpreter of an
 environment that has requirements/bench.txt; ``make bench`` makes one.
@@ -93,11 +94,13 @@ def measure(workers: dict[str, Worker], names: list[str], rounds: int) -> dict[s
 
 
 def show(name: str, speeds: dict[str, list[float]]) -> None:
-    print(f"\n{name} machine{'':<17}events/s   × actor.send")
+    print(f"\n{name + ' machine':<26}{'events/s':>12}{'× actor.send':>14}{'best to best':>14}")
     base = speeds.get(BASE)
     for contender, found in speeds.items():
-        ratio = "" if base is None else f"{statistics.median(map(_divide, found, base)):10.2f}"
-        print(f"  {contender:<24}{statistics.median(found):>12,.0f}{ratio}")
+        ratios = ""
+        if base is not None:
+            ratios = f"{statistics.median(map(_divide, found, base)):>14.2f}{max(found) / max(base):>14.2f}"
+        print(f"  {contender:<24}{statistics.median(found):>12,.0f}{ratios}")
 
 
 def _divide(one: float, other: float) -> float:
