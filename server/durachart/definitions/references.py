@@ -59,6 +59,10 @@ class References:
         self.plugin_guards = {} if plugins is None else plugins.guards
         self.plugin_actions = {} if plugins is None else plugins.actions
         self.plugin_delays = {} if plugins is None else plugins.delays
+        # Made once: there may be as many problems as names.
+        self._guard_names = (*self.guards, *self.plugin_guards)
+        self._action_names = (*self.actions, *self.plugin_actions, *effects)
+        self._delay_names = (*self.delays, *self.plugin_delays)
         self.used_guards: set[str] = set()
         self.used_actions: set[str] = set()
         self.used_delays: set[str] = set()
@@ -135,7 +139,7 @@ class References:
         self.used_guards.add(use.name)
         if use.name in self.guards or use.name in self.plugin_guards:
             return
-        hint = _INLINE.get(use.name) or self.report.suggest(use.name, [*self.guards, *self.plugin_guards])
+        hint = _INLINE.get(use.name) or self.report.suggest(use.name, self._guard_names)
         self.report.error(
             "guard_missing",
             use.path,
@@ -164,7 +168,7 @@ class References:
             use.path,
             f"action {use.name!r} has no entry in `effects`: it is journaled and shown to watchers, "
             "and nobody runs it",
-            self.report.suggest(use.name, [*self.actions, *self.plugin_actions, *self.effects])
+            self.report.suggest(use.name, self._action_names)
             or "add it to `effects`, if somebody is to run it",
         )
 
@@ -183,7 +187,7 @@ class References:
         self.used_delays.add(name)
         if name in self.delays or name in self.plugin_delays:
             return
-        hint = self.report.suggest(name, [*self.delays, *self.plugin_delays])
+        hint = self.report.suggest(name, self._delay_names)
         self.report.error(
             "delay_missing",
             path,
@@ -201,7 +205,7 @@ class References:
             for path, member in _members(source, f"{self.path}/guards{pointer(name)}"):
                 self.used_guards.add(member)
                 if member not in self.guards and member not in self.plugin_guards:
-                    hint = self.report.suggest(member, [*self.guards, *self.plugin_guards])
+                    hint = self.report.suggest(member, self._guard_names)
                     self.report.error("guard_missing", path, f"guard {member!r} has no implementation", hint)
 
     def _check_unused(self) -> None:
@@ -210,13 +214,14 @@ class References:
             ("actions", self.actions, self.used_actions),
             ("delays", self.delays, self.used_delays),
         ):
+            known = sorted(used - names.keys())
             for name in names:
                 if name not in used:
                     self.report.warning(
                         "implementation_unused",
                         f"{self.path}/{section}{pointer(name)}",
                         f"the machine never uses {name!r}",
-                        self.report.suggest(name, sorted(used - set(names))),
+                        self.report.suggest(name, known),
                     )
         for name, delay in self.delays.items():
             if problem := delay_problem(delay):
@@ -232,13 +237,14 @@ class References:
             if candidate.slot == "on"
         }
         wildcards = [name for name in descriptors if is_wildcard(name)]
+        used, handled = sorted(self.used_actions), sorted(descriptors)
         for action, spec in self.effects.items():
             path = self.effects_path + pointer(action)
             if action in BUILT_INS or action in self.plugin_actions or self._assigns(action):
                 message = f"{action!r} is run inside the step, so it is no effect"
                 self.report.error("effect_of_assign", path, message, "give the effect another name")
             elif action not in self.used_actions:
-                hint = self.report.suggest(action, sorted(self.used_actions))
+                hint = self.report.suggest(action, used)
                 self.report.warning("effect_unused", path, f"no state uses the action {action!r}", hint)
             for outcome in OUTCOMES:
                 event = getattr(spec, outcome)
@@ -250,7 +256,7 @@ class References:
                     "effect_event_unhandled",
                     f"{path}/{outcome}",
                     f"no state handles {event!r}, which the end of this effect sends",
-                    self.report.suggest(event, sorted(descriptors)) or "leave the key out to send no event",
+                    self.report.suggest(event, handled) or "leave the key out to send no event",
                 )
 
 
