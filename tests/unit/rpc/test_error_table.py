@@ -25,11 +25,14 @@ NOT_FOR_CALLERS = {
     "durachart.engine.errors.EngineError": "the judge refuses the command instead, EVALUATION_FAILED",
     "durachart.expressions.errors.EvaluationError": "the engine reports it as its own",
     "durachart.expressions.errors.CompileError": "becomes a finding of the definition",
+    "durachart.plugins.errors.PluginsUnusable": "the server does not start",
+    "durachart.plugins.errors.PluginFailed": "the engine reports it as its own",
     "durachart.workers.errors.EffectFailure": "becomes an event of the instance, or another attempt",
 }
 # Never raised themselves; what derives from them is.
 ABSTRACT = {
     "durachart.definitions.errors.DefinitionError",
+    "durachart.plugins.errors.PluginError",
     "durachart.runtime.errors.DurachartError",
     "durachart.runtime.errors.NotFound",
     "durachart.runtime.errors.Refusal",
