@@ -75,6 +75,8 @@ class CheckingProcess:
     def close(self) -> None:
         """End the process, in the middle of a definition too; whoever waits for one gets ShuttingDown."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             if self._process is not None:
                 self._process.kill()

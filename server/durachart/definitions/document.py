@@ -18,6 +18,7 @@ import yaml
 
 from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.findings import Finding, pointer
+from durachart.definitions.report import MAX_FINDINGS
 from durachart.definitions.states import kind_of
 
 Format = Literal["json", "yaml"]
@@ -204,18 +205,18 @@ def _refuse_key(length: int) -> NoReturn:
 
 
 def _repeated_keys(data: Any) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
     pending: list[tuple[str, Any]] = [("", data)]
-    while pending:
+    while pending and len(findings) < MAX_FINDINGS:
         path, value = pending.pop()
         if isinstance(value, _Repeated):
             findings += [
                 Finding("key_repeated", path + pointer(key), f"the key {key!r} stands here twice")
-                for key in value.keys_twice
+                for key in dict.fromkeys(value.keys_twice)
             ]
         items = value.items() if isinstance(value, dict) else enumerate(value)
         pending += [(path + pointer(key), child) for key, child in items if isinstance(child, (dict, list))]
-    return sorted(findings, key=lambda finding: finding.path)
+    return sorted(findings[:MAX_FINDINGS], key=lambda finding: finding.path)
 
 
 def _check_characters(data: Any) -> None:

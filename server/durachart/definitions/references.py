@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from durachart.definitions.document import MAX_KEY_LENGTH
 from durachart.definitions.effect_spec import OUTCOMES, EffectSpec
 from durachart.definitions.findings import pointer
 from durachart.definitions.implementations import Plugins
@@ -13,7 +14,7 @@ from durachart.definitions.report import Report
 from durachart.definitions.shapes import BUILT_INS, is_foreign
 from durachart.definitions.transitions import delay_of_key
 from durachart.definitions.uses import State, Use
-from durachart.engine.model import is_wildcard, matching_descriptors
+from durachart.engine.model import WILDCARD, is_wildcard
 
 SECTIONS: Final = ("guards", "actions", "delays", "context", "outputs")
 _INLINE: Final = {
@@ -236,7 +237,7 @@ class References:
             for candidate in state.candidates
             if candidate.slot == "on"
         }
-        wildcards = [name for name in descriptors if is_wildcard(name)]
+        wildcards = {name for name in descriptors if is_wildcard(name)}
         used, handled = sorted(self.used_actions), sorted(descriptors)
         for action, spec in self.effects.items():
             path = self.effects_path + pointer(action)
@@ -248,7 +249,7 @@ class References:
                 self.report.warning("effect_unused", path, f"no state uses the action {action!r}", hint)
             for outcome in OUTCOMES:
                 event = getattr(spec, outcome)
-                if event is None or event in descriptors or matching_descriptors(event, wildcards):
+                if event is None or event in descriptors or _matches(event, wildcards):
                     continue
                 if outcome == "rejected" and event == spec.failed:
                     continue
@@ -271,3 +272,11 @@ def _members(source: object, path: str) -> Iterator[tuple[str, str]]:
             for index, member in enumerate(members):
                 if isinstance(member, str):
                     yield f"{path}/{operator}/{index}", member
+
+
+def _matches(event: str, wildcards: Collection[str]) -> bool:
+    """Whether one of the wildcard descriptors matches; asked for each prefix, since there may be many."""
+    if WILDCARD in wildcards:
+        return True
+    tokens = event.split(".", MAX_KEY_LENGTH)  # no descriptor has more
+    return any(".".join([*tokens[:length], WILDCARD]) in wildcards for length in range(1, len(tokens) + 1))

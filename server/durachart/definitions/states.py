@@ -42,7 +42,8 @@ def javascript_order(keys: Iterable[str]) -> list[str]:
     indexes = [key for key in written if _ARRAY_INDEX.fullmatch(key) and int(key) <= _MAX_ARRAY_INDEX]
     if not indexes:
         return written
-    return sorted(indexes, key=int) + [key for key in written if key not in set(indexes)]
+    first = set(indexes)
+    return sorted(indexes, key=int) + [key for key in written if key not in first]
 
 
 def within_limits(config: Mapping[str, Any], path: str, report: Report) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from durachart.definitions.report import Report
 from durachart.definitions.targets import Targets
 from durachart.definitions.uses import Candidate, State
-from durachart.engine.model import StateNode, Transition, is_descendant
+from durachart.engine.model import StateNode, Transition
 
 
 def check_topology(states: Sequence[State], report: Report) -> None:
@@ -158,26 +158,27 @@ def _check_order(candidates: Sequence[Candidate], report: Report) -> None:
 
 
 def _check_targets(candidate: Candidate, targets: Targets, report: Report) -> None:
+    """Report targets that lie in different children of one state that is not parallel.
+
+    Every target says, for each state around it, which child it needs: no need to compare each with each.
+    """
+    if len(candidate.targets) < 2:
+        return
     source = candidate.state.node
-    found = [targets.of_transition(source, name, path) for name, path in candidate.targets]
-    nodes = [node for node in found if node is not None]
-    for index, first in enumerate(nodes):
-        for second in nodes[index + 1 :]:
-            if not _compatible(first, second):
-                report.error(
-                    "targets_conflict",
-                    candidate.path + "/target",
-                    f"the targets {first.id!r} and {second.id!r} cannot be active together",
-                    "several targets lie in different regions of one parallel state",
-                )
-                return
-
-
-def _compatible(first: StateNode, second: StateNode) -> bool:
-    """Whether both can be active at once: nested, or in different regions of a parallel state."""
-    if first is second or is_descendant(first, second) or is_descendant(second, first):
-        return True
-    common = first.parent
-    while common is not None and not is_descendant(second, common):
-        common = common.parent
-    return common is not None and common.type == "parallel"
+    needed: dict[StateNode, tuple[StateNode, StateNode]] = {}
+    for name, path in candidate.targets:
+        target = targets.of_transition(source, name, path)
+        child = target
+        while target is not None and child is not None and child.parent is not None:
+            around = child.parent
+            if around.type != "parallel":
+                other, other_child = needed.setdefault(around, (target, child))
+                if other_child is not child:
+                    report.error(
+                        "targets_conflict",
+                        candidate.path + "/target",
+                        f"the targets {other.id!r} and {target.id!r} cannot be active together",
+                        "several targets lie in different regions of one parallel state",
+                    )
+                    return
+            child = around
