@@ -4,6 +4,7 @@ import datetime
 from . import types_pb2 as _types_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -71,6 +72,108 @@ class SendEventResponse(_message.Message):
     effects: _containers.RepeatedCompositeFieldContainer[_types_pb2.JournalEffect]
     def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., changed: _Optional[bool] = ..., replayed: _Optional[bool] = ..., effects: _Optional[_Iterable[_Union[_types_pb2.JournalEffect, _Mapping]]] = ...) -> None: ...
 
+class SendEventsRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[SendEventRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[SendEventRequest, _Mapping]]] = ...) -> None: ...
+
+class SendEventsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[SendEventResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[SendEventResult, _Mapping]]] = ...) -> None: ...
+
+class SendEventResult(_message.Message):
+    __slots__ = ("response", "error")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    response: SendEventResponse
+    error: _status_pb2.Status
+    def __init__(self, response: _Optional[_Union[SendEventResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class StreamEventsRequest(_message.Message):
+    __slots__ = ("correlation_id", "send_event")
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    SEND_EVENT_FIELD_NUMBER: _ClassVar[int]
+    correlation_id: str
+    send_event: SendEventRequest
+    def __init__(self, correlation_id: _Optional[str] = ..., send_event: _Optional[_Union[SendEventRequest, _Mapping]] = ...) -> None: ...
+
+class StreamEventsResponse(_message.Message):
+    __slots__ = ("correlation_id", "response", "error")
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    correlation_id: str
+    response: SendEventResponse
+    error: _status_pb2.Status
+    def __init__(self, correlation_id: _Optional[str] = ..., response: _Optional[_Union[SendEventResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class PreviewEventRequest(_message.Message):
+    __slots__ = ("instance", "event", "version", "view")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    event: _types_pb2.Event
+    version: int
+    view: _types_pb2.InstanceView
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., event: _Optional[_Union[_types_pb2.Event, _Mapping]] = ..., version: _Optional[int] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ...) -> None: ...
+
+class PreviewEventResponse(_message.Message):
+    __slots__ = ("accepted", "state", "changed", "effects", "reason", "message", "transitions")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
+    accepted: bool
+    state: _types_pb2.InstanceState
+    changed: bool
+    effects: _containers.RepeatedCompositeFieldContainer[_types_pb2.JournalEffect]
+    reason: str
+    message: str
+    transitions: _containers.RepeatedCompositeFieldContainer[PreviewTransition]
+    def __init__(self, accepted: _Optional[bool] = ..., state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., changed: _Optional[bool] = ..., effects: _Optional[_Iterable[_Union[_types_pb2.JournalEffect, _Mapping]]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., transitions: _Optional[_Iterable[_Union[PreviewTransition, _Mapping]]] = ...) -> None: ...
+
+class PreviewTransition(_message.Message):
+    __slots__ = ("source_state_id", "event_descriptor", "target_state_ids", "guard", "passed")
+    SOURCE_STATE_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+    TARGET_STATE_IDS_FIELD_NUMBER: _ClassVar[int]
+    GUARD_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    source_state_id: str
+    event_descriptor: str
+    target_state_ids: _containers.RepeatedScalarFieldContainer[str]
+    guard: str
+    passed: bool
+    def __init__(self, source_state_id: _Optional[str] = ..., event_descriptor: _Optional[str] = ..., target_state_ids: _Optional[_Iterable[str]] = ..., guard: _Optional[str] = ..., passed: _Optional[bool] = ...) -> None: ...
+
+class DeleteInstanceRequest(_message.Message):
+    __slots__ = ("instance", "expected_version", "request_id", "purge")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PURGE_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    expected_version: int
+    request_id: str
+    purge: bool
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., expected_version: _Optional[int] = ..., request_id: _Optional[str] = ..., purge: _Optional[bool] = ...) -> None: ...
+
+class DeleteInstanceResponse(_message.Message):
+    __slots__ = ("state", "replayed")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.InstanceState
+    replayed: bool
+    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...
+
 class GetStateRequest(_message.Message):
     __slots__ = ("instance", "view")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
@@ -116,20 +219,22 @@ class WatchStateResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[WatchFrame, _Mapping]]] = ...) -> None: ...
 
 class WatchFrame(_message.Message):
-    __slots__ = ("resume_token", "snapshot", "transition", "synced", "progress", "closing")
+    __slots__ = ("resume_token", "snapshot", "transition", "synced", "progress", "closing", "deleted")
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     TRANSITION_FIELD_NUMBER: _ClassVar[int]
     SYNCED_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     CLOSING_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
     resume_token: str
     snapshot: _types_pb2.InstanceState
     transition: WatchTransition
     synced: WatchSynced
     progress: WatchProgress
     closing: WatchClosing
-    def __init__(self, resume_token: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., transition: _Optional[_Union[WatchTransition, _Mapping]] = ..., synced: _Optional[_Union[WatchSynced, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., closing: _Optional[_Union[WatchClosing, _Mapping]] = ...) -> None: ...
+    deleted: WatchDeleted
+    def __init__(self, resume_token: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., transition: _Optional[_Union[WatchTransition, _Mapping]] = ..., synced: _Optional[_Union[WatchSynced, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., closing: _Optional[_Union[WatchClosing, _Mapping]] = ..., deleted: _Optional[_Union[WatchDeleted, _Mapping]] = ...) -> None: ...
 
 class WatchTransition(_message.Message):
     __slots__ = ("state", "entry", "changed")
@@ -140,6 +245,16 @@ class WatchTransition(_message.Message):
     entry: _types_pb2.JournalEntry
     changed: bool
     def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., entry: _Optional[_Union[_types_pb2.JournalEntry, _Mapping]] = ..., changed: _Optional[bool] = ...) -> None: ...
+
+class WatchDeleted(_message.Message):
+    __slots__ = ("instance", "uid", "entry")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    uid: str
+    entry: _types_pb2.JournalEntry
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., uid: _Optional[str] = ..., entry: _Optional[_Union[_types_pb2.JournalEntry, _Mapping]] = ...) -> None: ...
 
 class WatchSynced(_message.Message):
     __slots__ = ()

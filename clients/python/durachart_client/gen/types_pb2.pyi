@@ -36,6 +36,7 @@ class JournalCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOURNAL_CAUSE_EVENT: _ClassVar[JournalCause]
     JOURNAL_CAUSE_TIMER: _ClassVar[JournalCause]
     JOURNAL_CAUSE_EFFECT: _ClassVar[JournalCause]
+    JOURNAL_CAUSE_DELETE: _ClassVar[JournalCause]
 INSTANCE_VIEW_UNSPECIFIED: InstanceView
 INSTANCE_VIEW_BASIC: InstanceView
 INSTANCE_VIEW_FULL: InstanceView
@@ -50,6 +51,7 @@ JOURNAL_CAUSE_CREATE: JournalCause
 JOURNAL_CAUSE_EVENT: JournalCause
 JOURNAL_CAUSE_TIMER: JournalCause
 JOURNAL_CAUSE_EFFECT: JournalCause
+JOURNAL_CAUSE_DELETE: JournalCause
 
 class InstanceRef(_message.Message):
     __slots__ = ("namespace", "machine_id", "instance_id")

@@ -8,6 +8,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Event, InstanceRef, InstanceState, InstanceStatus, InstanceView, JournalEffect, JournalEntry } from "./types_pb.js";
+import type { Status } from "../../google/rpc/status_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -193,6 +194,371 @@ export declare type SendEventResponse = Message<"durachart.v1.SendEventResponse"
  * Use `create(SendEventResponseSchema)` to create a new message.
  */
 export declare const SendEventResponseSchema: GenMessage<SendEventResponse>;
+
+/**
+ * SendEventsRequest carries several events.
+ *
+ * @generated from message durachart.v1.SendEventsRequest
+ */
+export declare type SendEventsRequest = Message<"durachart.v1.SendEventsRequest"> & {
+  /**
+   * What to send, 1 to 1,000. Each is what SendEvent takes.
+   *
+   * @generated from field: repeated durachart.v1.SendEventRequest requests = 1;
+   */
+  requests: SendEventRequest[];
+};
+
+/**
+ * Describes the message durachart.v1.SendEventsRequest.
+ * Use `create(SendEventsRequestSchema)` to create a new message.
+ */
+export declare const SendEventsRequestSchema: GenMessage<SendEventsRequest>;
+
+/**
+ * SendEventsResponse answers SendEvents.
+ *
+ * @generated from message durachart.v1.SendEventsResponse
+ */
+export declare type SendEventsResponse = Message<"durachart.v1.SendEventsResponse"> & {
+  /**
+   * One for each request, in the order given.
+   *
+   * @generated from field: repeated durachart.v1.SendEventResult results = 1;
+   */
+  results: SendEventResult[];
+};
+
+/**
+ * Describes the message durachart.v1.SendEventsResponse.
+ * Use `create(SendEventsResponseSchema)` to create a new message.
+ */
+export declare const SendEventsResponseSchema: GenMessage<SendEventsResponse>;
+
+/**
+ * SendEventResult is how one of several events ended.
+ *
+ * @generated from message durachart.v1.SendEventResult
+ */
+export declare type SendEventResult = Message<"durachart.v1.SendEventResult"> & {
+  /**
+   * What SendEvent would have answered.
+   *
+   * @generated from oneof durachart.v1.SendEventResult.result
+   */
+  result: {
+    /**
+     * It was accepted.
+     *
+     * @generated from field: durachart.v1.SendEventResponse response = 1;
+     */
+    value: SendEventResponse;
+    case: "response";
+  } | {
+    /**
+     * It was refused, or could not be carried out: the status SendEvent would have ended with, ErrorInfo and all.
+     *
+     * @generated from field: google.rpc.Status error = 2;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message durachart.v1.SendEventResult.
+ * Use `create(SendEventResultSchema)` to create a new message.
+ */
+export declare const SendEventResultSchema: GenMessage<SendEventResult>;
+
+/**
+ * StreamEventsRequest is one event of a stream.
+ *
+ * @generated from message durachart.v1.StreamEventsRequest
+ */
+export declare type StreamEventsRequest = Message<"durachart.v1.StreamEventsRequest"> & {
+  /**
+   * Chosen by the caller and repeated by the answer; should be unique among the unanswered. At most 128 characters.
+   *
+   * @generated from field: string correlation_id = 1;
+   */
+  correlationId: string;
+
+  /**
+   * The event, as SendEvent takes it.
+   *
+   * @generated from field: durachart.v1.SendEventRequest send_event = 2;
+   */
+  sendEvent?: SendEventRequest | undefined;
+};
+
+/**
+ * Describes the message durachart.v1.StreamEventsRequest.
+ * Use `create(StreamEventsRequestSchema)` to create a new message.
+ */
+export declare const StreamEventsRequestSchema: GenMessage<StreamEventsRequest>;
+
+/**
+ * StreamEventsResponse answers one event of a stream.
+ *
+ * @generated from message durachart.v1.StreamEventsResponse
+ */
+export declare type StreamEventsResponse = Message<"durachart.v1.StreamEventsResponse"> & {
+  /**
+   * Of the request.
+   *
+   * @generated from field: string correlation_id = 1;
+   */
+  correlationId: string;
+
+  /**
+   * What SendEvent would have answered.
+   *
+   * @generated from oneof durachart.v1.StreamEventsResponse.result
+   */
+  result: {
+    /**
+     * It was accepted.
+     *
+     * @generated from field: durachart.v1.SendEventResponse response = 2;
+     */
+    value: SendEventResponse;
+    case: "response";
+  } | {
+    /**
+     * It was refused, or could not be carried out: the status SendEvent would have ended with, ErrorInfo and all.
+     *
+     * @generated from field: google.rpc.Status error = 3;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message durachart.v1.StreamEventsResponse.
+ * Use `create(StreamEventsResponseSchema)` to create a new message.
+ */
+export declare const StreamEventsResponseSchema: GenMessage<StreamEventsResponse>;
+
+/**
+ * PreviewEventRequest asks what an event would do.
+ *
+ * @generated from message durachart.v1.PreviewEventRequest
+ */
+export declare type PreviewEventRequest = Message<"durachart.v1.PreviewEventRequest"> & {
+  /**
+   * Which instance.
+   *
+   * @generated from field: durachart.v1.InstanceRef instance = 1;
+   */
+  instance?: InstanceRef | undefined;
+
+  /**
+   * The event.
+   *
+   * @generated from field: durachart.v1.Event event = 2;
+   */
+  event?: Event | undefined;
+
+  /**
+   * At which version to ask. Unset: the current one. 0 is a version. A version that retention removed is NOT_FOUND (VERSION_NOT_FOUND).
+   *
+   * @generated from field: optional int64 version = 3 [jstype = JS_STRING];
+   */
+  version?: string | undefined;
+
+  /**
+   * How much of the state to return; unspecified is FULL.
+   *
+   * @generated from field: durachart.v1.InstanceView view = 4;
+   */
+  view: InstanceView;
+};
+
+/**
+ * Describes the message durachart.v1.PreviewEventRequest.
+ * Use `create(PreviewEventRequestSchema)` to create a new message.
+ */
+export declare const PreviewEventRequestSchema: GenMessage<PreviewEventRequest>;
+
+/**
+ * PreviewEventResponse tells what the event would do.
+ *
+ * @generated from message durachart.v1.PreviewEventResponse
+ */
+export declare type PreviewEventResponse = Message<"durachart.v1.PreviewEventResponse"> & {
+  /**
+   * Whether SendEvent would accept it.
+   *
+   * @generated from field: bool accepted = 1;
+   */
+  accepted: boolean;
+
+  /**
+   * The state the event would lead to; when it would be refused, the state as it is at the version asked for.
+   *
+   * @generated from field: durachart.v1.InstanceState state = 2;
+   */
+  state?: InstanceState | undefined;
+
+  /**
+   * Whether state value, context or status would differ from before.
+   *
+   * @generated from field: bool changed = 3;
+   */
+  changed: boolean;
+
+  /**
+   * Effects and emitted events it would ask for, in execution order. Their `effect_id` is empty.
+   *
+   * @generated from field: repeated durachart.v1.JournalEffect effects = 4;
+   */
+  effects: JournalEffect[];
+
+  /**
+   * When refused: the stable reason SendEvent would give, for example GUARD_REJECTED. Empty when accepted.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * When refused: one sentence for a person.
+   *
+   * @generated from field: string message = 6;
+   */
+  message: string;
+
+  /**
+   * Every transition that the event could select in this state, in the order of evaluation, with what became of it.
+   *
+   * @generated from field: repeated durachart.v1.PreviewTransition transitions = 7;
+   */
+  transitions: PreviewTransition[];
+};
+
+/**
+ * Describes the message durachart.v1.PreviewEventResponse.
+ * Use `create(PreviewEventResponseSchema)` to create a new message.
+ */
+export declare const PreviewEventResponseSchema: GenMessage<PreviewEventResponse>;
+
+/**
+ * PreviewTransition is one candidate for an event.
+ *
+ * @generated from message durachart.v1.PreviewTransition
+ */
+export declare type PreviewTransition = Message<"durachart.v1.PreviewTransition"> & {
+  /**
+   * Id of the state whose transition it is.
+   *
+   * @generated from field: string source_state_id = 1;
+   */
+  sourceStateId: string;
+
+  /**
+   * The event descriptor it is written under, which may hold a wildcard.
+   *
+   * @generated from field: string event_descriptor = 2;
+   */
+  eventDescriptor: string;
+
+  /**
+   * Ids of the states it targets, in document order. Empty: it stays.
+   *
+   * @generated from field: repeated string target_state_ids = 3;
+   */
+  targetStateIds: string[];
+
+  /**
+   * Name or text of its guard. Empty: it has none.
+   *
+   * @generated from field: string guard = 4;
+   */
+  guard: string;
+
+  /**
+   * Whether the guard held. Unset: it was not asked, because another transition was selected before.
+   *
+   * @generated from field: optional bool passed = 5;
+   */
+  passed?: boolean | undefined;
+};
+
+/**
+ * Describes the message durachart.v1.PreviewTransition.
+ * Use `create(PreviewTransitionSchema)` to create a new message.
+ */
+export declare const PreviewTransitionSchema: GenMessage<PreviewTransition>;
+
+/**
+ * DeleteInstanceRequest names an instance.
+ *
+ * @generated from message durachart.v1.DeleteInstanceRequest
+ */
+export declare type DeleteInstanceRequest = Message<"durachart.v1.DeleteInstanceRequest"> & {
+  /**
+   * Which instance.
+   *
+   * @generated from field: durachart.v1.InstanceRef instance = 1;
+   */
+  instance?: InstanceRef | undefined;
+
+  /**
+   * The version the caller last saw, as in SendEventRequest.
+   *
+   * @generated from field: optional int64 expected_version = 2 [jstype = JS_STRING];
+   */
+  expectedVersion?: string | undefined;
+
+  /**
+   * Idempotency key within the instance, as in CreateInstanceRequest.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Remove its journal, effects and request ids as well, but for the journal entry of the deletion itself.
+   *
+   * @generated from field: bool purge = 4;
+   */
+  purge: boolean;
+};
+
+/**
+ * Describes the message durachart.v1.DeleteInstanceRequest.
+ * Use `create(DeleteInstanceRequestSchema)` to create a new message.
+ */
+export declare const DeleteInstanceRequestSchema: GenMessage<DeleteInstanceRequest>;
+
+/**
+ * DeleteInstanceResponse answers DeleteInstance.
+ *
+ * @generated from message durachart.v1.DeleteInstanceResponse
+ */
+export declare type DeleteInstanceResponse = Message<"durachart.v1.DeleteInstanceResponse"> & {
+  /**
+   * The last state, in view BASIC.
+   *
+   * @generated from field: durachart.v1.InstanceState state = 1;
+   */
+  state?: InstanceState | undefined;
+
+  /**
+   * Whether this is the recorded answer to an earlier call with the same `request_id`.
+   *
+   * @generated from field: bool replayed = 2;
+   */
+  replayed: boolean;
+};
+
+/**
+ * Describes the message durachart.v1.DeleteInstanceResponse.
+ * Use `create(DeleteInstanceResponseSchema)` to create a new message.
+ */
+export declare const DeleteInstanceResponseSchema: GenMessage<DeleteInstanceResponse>;
 
 /**
  * GetStateRequest reads one instance.
@@ -401,6 +767,14 @@ export declare type WatchFrame = Message<"durachart.v1.WatchFrame"> & {
      */
     value: WatchClosing;
     case: "closing";
+  } | {
+    /**
+     * An instance was deleted. One created later under the same name begins anew, with another `uid`.
+     *
+     * @generated from field: durachart.v1.WatchDeleted deleted = 7;
+     */
+    value: WatchDeleted;
+    case: "deleted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -443,6 +817,40 @@ export declare type WatchTransition = Message<"durachart.v1.WatchTransition"> & 
  * Use `create(WatchTransitionSchema)` to create a new message.
  */
 export declare const WatchTransitionSchema: GenMessage<WatchTransition>;
+
+/**
+ * WatchDeleted tells that an instance is gone.
+ *
+ * @generated from message durachart.v1.WatchDeleted
+ */
+export declare type WatchDeleted = Message<"durachart.v1.WatchDeleted"> & {
+  /**
+   * Which instance.
+   *
+   * @generated from field: durachart.v1.InstanceRef instance = 1;
+   */
+  instance?: InstanceRef | undefined;
+
+  /**
+   * Which incarnation.
+   *
+   * @generated from field: string uid = 2;
+   */
+  uid: string;
+
+  /**
+   * The journal entry of the deletion.
+   *
+   * @generated from field: durachart.v1.JournalEntry entry = 3;
+   */
+  entry?: JournalEntry | undefined;
+};
+
+/**
+ * Describes the message durachart.v1.WatchDeleted.
+ * Use `create(WatchDeletedSchema)` to create a new message.
+ */
+export declare const WatchDeletedSchema: GenMessage<WatchDeleted>;
 
 /**
  * WatchSynced marks the end of the initial part of a watch.

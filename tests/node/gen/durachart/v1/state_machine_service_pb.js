@@ -8,12 +8,13 @@
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_durachart_v1_types } from "./types_pb.js";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_rpc_status } from "../../google/rpc/status_pb.js";
 
 /**
  * Describes the file durachart/v1/state_machine_service.proto.
  */
 export const file_durachart_v1_state_machine_service = /*@__PURE__*/
-  fileDesc("CihkdXJhY2hhcnQvdjEvc3RhdGVfbWFjaGluZV9zZXJ2aWNlLnByb3RvEgxkdXJhY2hhcnQudjEihgIKFUNyZWF0ZUluc3RhbmNlUmVxdWVzdBIrCghpbnN0YW5jZRgBIAEoCzIZLmR1cmFjaGFydC52MS5JbnN0YW5jZVJlZhISCgppbnB1dF9qc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkSPwoGbGFiZWxzGAQgAygLMi8uZHVyYWNoYXJ0LnYxLkNyZWF0ZUluc3RhbmNlUmVxdWVzdC5MYWJlbHNFbnRyeRIoCgR2aWV3GAUgASgOMhouZHVyYWNoYXJ0LnYxLkluc3RhbmNlVmlldxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlYKFkNyZWF0ZUluc3RhbmNlUmVzcG9uc2USKgoFc3RhdGUYASABKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIQCghyZXBsYXllZBgCIAEoCCKIAgoQU2VuZEV2ZW50UmVxdWVzdBIrCghpbnN0YW5jZRgBIAEoCzIZLmR1cmFjaGFydC52MS5JbnN0YW5jZVJlZhIiCgVldmVudBgCIAEoCzITLmR1cmFjaGFydC52MS5FdmVudBIhChBleHBlY3RlZF92ZXJzaW9uGAMgASgDQgIwAUgAiAEBEhIKCnJlcXVlc3RfaWQYBCABKAkSGQoRY3JlYXRlX2lmX21pc3NpbmcYBSABKAgSEgoKaW5wdXRfanNvbhgGIAEoCRIoCgR2aWV3GAcgASgOMhouZHVyYWNoYXJ0LnYxLkluc3RhbmNlVmlld0ITChFfZXhwZWN0ZWRfdmVyc2lvbiKQAQoRU2VuZEV2ZW50UmVzcG9uc2USKgoFc3RhdGUYASABKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIPCgdjaGFuZ2VkGAIgASgIEhAKCHJlcGxheWVkGAMgASgIEiwKB2VmZmVjdHMYBCADKAsyGy5kdXJhY2hhcnQudjEuSm91cm5hbEVmZmVjdCJoCg9HZXRTdGF0ZVJlcXVlc3QSKwoIaW5zdGFuY2UYASABKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSKAoEdmlldxgCIAEoDjIaLmR1cmFjaGFydC52MS5JbnN0YW5jZVZpZXciPgoQR2V0U3RhdGVSZXNwb25zZRIqCgVzdGF0ZRgBIAEoCzIbLmR1cmFjaGFydC52MS5JbnN0YW5jZVN0YXRlIvgBChFXYXRjaFN0YXRlUmVxdWVzdBIsCglpbnN0YW5jZXMYASADKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSKQoGZmlsdGVyGAIgASgLMhkuZHVyYWNoYXJ0LnYxLldhdGNoRmlsdGVyEhQKDHJlc3VtZV90b2tlbhgDIAEoCRIoCgR2aWV3GAQgASgOMhouZHVyYWNoYXJ0LnYxLkluc3RhbmNlVmlldxI0ChFwcm9ncmVzc19pbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxlbmRfb25fZmluYWwYBiABKAgiNAoLV2F0Y2hGaWx0ZXISEQoJbmFtZXNwYWNlGAEgASgJEhIKCm1hY2hpbmVfaWQYAiABKAkiPgoSV2F0Y2hTdGF0ZVJlc3BvbnNlEigKBmZyYW1lcxgBIAMoCzIYLmR1cmFjaGFydC52MS5XYXRjaEZyYW1lIp0CCgpXYXRjaEZyYW1lEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIvCghzbmFwc2hvdBgCIAEoCzIbLmR1cmFjaGFydC52MS5JbnN0YW5jZVN0YXRlSAASMwoKdHJhbnNpdGlvbhgDIAEoCzIdLmR1cmFjaGFydC52MS5XYXRjaFRyYW5zaXRpb25IABIrCgZzeW5jZWQYBCABKAsyGS5kdXJhY2hhcnQudjEuV2F0Y2hTeW5jZWRIABIvCghwcm9ncmVzcxgFIAEoCzIbLmR1cmFjaGFydC52MS5XYXRjaFByb2dyZXNzSAASLQoHY2xvc2luZxgGIAEoCzIaLmR1cmFjaGFydC52MS5XYXRjaENsb3NpbmdIAEIGCgRib2R5InkKD1dhdGNoVHJhbnNpdGlvbhIqCgVzdGF0ZRgBIAEoCzIbLmR1cmFjaGFydC52MS5JbnN0YW5jZVN0YXRlEikKBWVudHJ5GAIgASgLMhouZHVyYWNoYXJ0LnYxLkpvdXJuYWxFbnRyeRIPCgdjaGFuZ2VkGAMgASgIIg0KC1dhdGNoU3luY2VkIkAKDVdhdGNoUHJvZ3Jlc3MSLwoLc2VydmVyX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlMKDFdhdGNoQ2xvc2luZxIPCgdtZXNzYWdlGAEgASgJEjIKD3JlY29ubmVjdF9kZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiK8AQoUTGlzdEluc3RhbmNlc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhIKCm1hY2hpbmVfaWQYAiABKAkSLAoGc3RhdHVzGAMgASgOMhwuZHVyYWNoYXJ0LnYxLkluc3RhbmNlU3RhdHVzEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJEigKBHZpZXcYBiABKA4yGi5kdXJhY2hhcnQudjEuSW5zdGFuY2VWaWV3ImAKFUxpc3RJbnN0YW5jZXNSZXNwb25zZRIuCglpbnN0YW5jZXMYASADKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifgoSTGlzdEpvdXJuYWxSZXF1ZXN0EisKCGluc3RhbmNlGAEgASgLMhkuZHVyYWNoYXJ0LnYxLkluc3RhbmNlUmVmEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEhQKDG5ld2VzdF9maXJzdBgEIAEoCCJbChNMaXN0Sm91cm5hbFJlc3BvbnNlEisKB2VudHJpZXMYASADKAsyGi5kdXJhY2hhcnQudjEuSm91cm5hbEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKMBAoTU3RhdGVNYWNoaW5lU2VydmljZRJbCg5DcmVhdGVJbnN0YW5jZRIjLmR1cmFjaGFydC52MS5DcmVhdGVJbnN0YW5jZVJlcXVlc3QaJC5kdXJhY2hhcnQudjEuQ3JlYXRlSW5zdGFuY2VSZXNwb25zZRJMCglTZW5kRXZlbnQSHi5kdXJhY2hhcnQudjEuU2VuZEV2ZW50UmVxdWVzdBofLmR1cmFjaGFydC52MS5TZW5kRXZlbnRSZXNwb25zZRJJCghHZXRTdGF0ZRIdLmR1cmFjaGFydC52MS5HZXRTdGF0ZVJlcXVlc3QaHi5kdXJhY2hhcnQudjEuR2V0U3RhdGVSZXNwb25zZRJRCgpXYXRjaFN0YXRlEh8uZHVyYWNoYXJ0LnYxLldhdGNoU3RhdGVSZXF1ZXN0GiAuZHVyYWNoYXJ0LnYxLldhdGNoU3RhdGVSZXNwb25zZTABElgKDUxpc3RJbnN0YW5jZXMSIi5kdXJhY2hhcnQudjEuTGlzdEluc3RhbmNlc1JlcXVlc3QaIy5kdXJhY2hhcnQudjEuTGlzdEluc3RhbmNlc1Jlc3BvbnNlElIKC0xpc3RKb3VybmFsEiAuZHVyYWNoYXJ0LnYxLkxpc3RKb3VybmFsUmVxdWVzdBohLmR1cmFjaGFydC52MS5MaXN0Sm91cm5hbFJlc3BvbnNlYgZwcm90bzM", [file_durachart_v1_types, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CihkdXJhY2hhcnQvdjEvc3RhdGVfbWFjaGluZV9zZXJ2aWNlLnByb3RvEgxkdXJhY2hhcnQudjEihgIKFUNyZWF0ZUluc3RhbmNlUmVxdWVzdBIrCghpbnN0YW5jZRgBIAEoCzIZLmR1cmFjaGFydC52MS5JbnN0YW5jZVJlZhISCgppbnB1dF9qc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkSPwoGbGFiZWxzGAQgAygLMi8uZHVyYWNoYXJ0LnYxLkNyZWF0ZUluc3RhbmNlUmVxdWVzdC5MYWJlbHNFbnRyeRIoCgR2aWV3GAUgASgOMhouZHVyYWNoYXJ0LnYxLkluc3RhbmNlVmlldxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlYKFkNyZWF0ZUluc3RhbmNlUmVzcG9uc2USKgoFc3RhdGUYASABKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIQCghyZXBsYXllZBgCIAEoCCKIAgoQU2VuZEV2ZW50UmVxdWVzdBIrCghpbnN0YW5jZRgBIAEoCzIZLmR1cmFjaGFydC52MS5JbnN0YW5jZVJlZhIiCgVldmVudBgCIAEoCzITLmR1cmFjaGFydC52MS5FdmVudBIhChBleHBlY3RlZF92ZXJzaW9uGAMgASgDQgIwAUgAiAEBEhIKCnJlcXVlc3RfaWQYBCABKAkSGQoRY3JlYXRlX2lmX21pc3NpbmcYBSABKAgSEgoKaW5wdXRfanNvbhgGIAEoCRIoCgR2aWV3GAcgASgOMhouZHVyYWNoYXJ0LnYxLkluc3RhbmNlVmlld0ITChFfZXhwZWN0ZWRfdmVyc2lvbiKQAQoRU2VuZEV2ZW50UmVzcG9uc2USKgoFc3RhdGUYASABKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIPCgdjaGFuZ2VkGAIgASgIEhAKCHJlcGxheWVkGAMgASgIEiwKB2VmZmVjdHMYBCADKAsyGy5kdXJhY2hhcnQudjEuSm91cm5hbEVmZmVjdCJFChFTZW5kRXZlbnRzUmVxdWVzdBIwCghyZXF1ZXN0cxgBIAMoCzIeLmR1cmFjaGFydC52MS5TZW5kRXZlbnRSZXF1ZXN0IkQKElNlbmRFdmVudHNSZXNwb25zZRIuCgdyZXN1bHRzGAEgAygLMh0uZHVyYWNoYXJ0LnYxLlNlbmRFdmVudFJlc3VsdCJ1Cg9TZW5kRXZlbnRSZXN1bHQSMwoIcmVzcG9uc2UYASABKAsyHy5kdXJhY2hhcnQudjEuU2VuZEV2ZW50UmVzcG9uc2VIABIjCgVlcnJvchgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzSABCCAoGcmVzdWx0ImEKE1N0cmVhbUV2ZW50c1JlcXVlc3QSFgoOY29ycmVsYXRpb25faWQYASABKAkSMgoKc2VuZF9ldmVudBgCIAEoCzIeLmR1cmFjaGFydC52MS5TZW5kRXZlbnRSZXF1ZXN0IpIBChRTdHJlYW1FdmVudHNSZXNwb25zZRIWCg5jb3JyZWxhdGlvbl9pZBgBIAEoCRIzCghyZXNwb25zZRgCIAEoCzIfLmR1cmFjaGFydC52MS5TZW5kRXZlbnRSZXNwb25zZUgAEiMKBWVycm9yGAMgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQitgEKE1ByZXZpZXdFdmVudFJlcXVlc3QSKwoIaW5zdGFuY2UYASABKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSIgoFZXZlbnQYAiABKAsyEy5kdXJhY2hhcnQudjEuRXZlbnQSGAoHdmVyc2lvbhgDIAEoA0ICMAFIAIgBARIoCgR2aWV3GAQgASgOMhouZHVyYWNoYXJ0LnYxLkluc3RhbmNlVmlld0IKCghfdmVyc2lvbiLqAQoUUHJldmlld0V2ZW50UmVzcG9uc2USEAoIYWNjZXB0ZWQYASABKAgSKgoFc3RhdGUYAiABKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIPCgdjaGFuZ2VkGAMgASgIEiwKB2VmZmVjdHMYBCADKAsyGy5kdXJhY2hhcnQudjEuSm91cm5hbEVmZmVjdBIOCgZyZWFzb24YBSABKAkSDwoHbWVzc2FnZRgGIAEoCRI0Cgt0cmFuc2l0aW9ucxgHIAMoCzIfLmR1cmFjaGFydC52MS5QcmV2aWV3VHJhbnNpdGlvbiKPAQoRUHJldmlld1RyYW5zaXRpb24SFwoPc291cmNlX3N0YXRlX2lkGAEgASgJEhgKEGV2ZW50X2Rlc2NyaXB0b3IYAiABKAkSGAoQdGFyZ2V0X3N0YXRlX2lkcxgDIAMoCRINCgVndWFyZBgEIAEoCRITCgZwYXNzZWQYBSABKAhIAIgBAUIJCgdfcGFzc2VkIp8BChVEZWxldGVJbnN0YW5jZVJlcXVlc3QSKwoIaW5zdGFuY2UYASABKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSIQoQZXhwZWN0ZWRfdmVyc2lvbhgCIAEoA0ICMAFIAIgBARISCgpyZXF1ZXN0X2lkGAMgASgJEg0KBXB1cmdlGAQgASgIQhMKEV9leHBlY3RlZF92ZXJzaW9uIlYKFkRlbGV0ZUluc3RhbmNlUmVzcG9uc2USKgoFc3RhdGUYASABKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIQCghyZXBsYXllZBgCIAEoCCJoCg9HZXRTdGF0ZVJlcXVlc3QSKwoIaW5zdGFuY2UYASABKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSKAoEdmlldxgCIAEoDjIaLmR1cmFjaGFydC52MS5JbnN0YW5jZVZpZXciPgoQR2V0U3RhdGVSZXNwb25zZRIqCgVzdGF0ZRgBIAEoCzIbLmR1cmFjaGFydC52MS5JbnN0YW5jZVN0YXRlIvgBChFXYXRjaFN0YXRlUmVxdWVzdBIsCglpbnN0YW5jZXMYASADKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSKQoGZmlsdGVyGAIgASgLMhkuZHVyYWNoYXJ0LnYxLldhdGNoRmlsdGVyEhQKDHJlc3VtZV90b2tlbhgDIAEoCRIoCgR2aWV3GAQgASgOMhouZHVyYWNoYXJ0LnYxLkluc3RhbmNlVmlldxI0ChFwcm9ncmVzc19pbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxlbmRfb25fZmluYWwYBiABKAgiNAoLV2F0Y2hGaWx0ZXISEQoJbmFtZXNwYWNlGAEgASgJEhIKCm1hY2hpbmVfaWQYAiABKAkiPgoSV2F0Y2hTdGF0ZVJlc3BvbnNlEigKBmZyYW1lcxgBIAMoCzIYLmR1cmFjaGFydC52MS5XYXRjaEZyYW1lIswCCgpXYXRjaEZyYW1lEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIvCghzbmFwc2hvdBgCIAEoCzIbLmR1cmFjaGFydC52MS5JbnN0YW5jZVN0YXRlSAASMwoKdHJhbnNpdGlvbhgDIAEoCzIdLmR1cmFjaGFydC52MS5XYXRjaFRyYW5zaXRpb25IABIrCgZzeW5jZWQYBCABKAsyGS5kdXJhY2hhcnQudjEuV2F0Y2hTeW5jZWRIABIvCghwcm9ncmVzcxgFIAEoCzIbLmR1cmFjaGFydC52MS5XYXRjaFByb2dyZXNzSAASLQoHY2xvc2luZxgGIAEoCzIaLmR1cmFjaGFydC52MS5XYXRjaENsb3NpbmdIABItCgdkZWxldGVkGAcgASgLMhouZHVyYWNoYXJ0LnYxLldhdGNoRGVsZXRlZEgAQgYKBGJvZHkieQoPV2F0Y2hUcmFuc2l0aW9uEioKBXN0YXRlGAEgASgLMhsuZHVyYWNoYXJ0LnYxLkluc3RhbmNlU3RhdGUSKQoFZW50cnkYAiABKAsyGi5kdXJhY2hhcnQudjEuSm91cm5hbEVudHJ5Eg8KB2NoYW5nZWQYAyABKAgicwoMV2F0Y2hEZWxldGVkEisKCGluc3RhbmNlGAEgASgLMhkuZHVyYWNoYXJ0LnYxLkluc3RhbmNlUmVmEgsKA3VpZBgCIAEoCRIpCgVlbnRyeRgDIAEoCzIaLmR1cmFjaGFydC52MS5Kb3VybmFsRW50cnkiDQoLV2F0Y2hTeW5jZWQiQAoNV2F0Y2hQcm9ncmVzcxIvCgtzZXJ2ZXJfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiUwoMV2F0Y2hDbG9zaW5nEg8KB21lc3NhZ2UYASABKAkSMgoPcmVjb25uZWN0X2RlbGF5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIrwBChRMaXN0SW5zdGFuY2VzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEgoKbWFjaGluZV9pZBgCIAEoCRIsCgZzdGF0dXMYAyABKA4yHC5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0dXMSEQoJcGFnZV9zaXplGAQgASgFEhIKCnBhZ2VfdG9rZW4YBSABKAkSKAoEdmlldxgGIAEoDjIaLmR1cmFjaGFydC52MS5JbnN0YW5jZVZpZXciYAoVTGlzdEluc3RhbmNlc1Jlc3BvbnNlEi4KCWluc3RhbmNlcxgBIAMoCzIbLmR1cmFjaGFydC52MS5JbnN0YW5jZVN0YXRlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ+ChJMaXN0Sm91cm5hbFJlcXVlc3QSKwoIaW5zdGFuY2UYASABKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSFAoMbmV3ZXN0X2ZpcnN0GAQgASgIIlsKE0xpc3RKb3VybmFsUmVzcG9uc2USKwoHZW50cmllcxgBIAMoCzIaLmR1cmFjaGFydC52MS5Kb3VybmFsRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMowEChNTdGF0ZU1hY2hpbmVTZXJ2aWNlElsKDkNyZWF0ZUluc3RhbmNlEiMuZHVyYWNoYXJ0LnYxLkNyZWF0ZUluc3RhbmNlUmVxdWVzdBokLmR1cmFjaGFydC52MS5DcmVhdGVJbnN0YW5jZVJlc3BvbnNlEkwKCVNlbmRFdmVudBIeLmR1cmFjaGFydC52MS5TZW5kRXZlbnRSZXF1ZXN0Gh8uZHVyYWNoYXJ0LnYxLlNlbmRFdmVudFJlc3BvbnNlEkkKCEdldFN0YXRlEh0uZHVyYWNoYXJ0LnYxLkdldFN0YXRlUmVxdWVzdBoeLmR1cmFjaGFydC52MS5HZXRTdGF0ZVJlc3BvbnNlElEKCldhdGNoU3RhdGUSHy5kdXJhY2hhcnQudjEuV2F0Y2hTdGF0ZVJlcXVlc3QaIC5kdXJhY2hhcnQudjEuV2F0Y2hTdGF0ZVJlc3BvbnNlMAESWAoNTGlzdEluc3RhbmNlcxIiLmR1cmFjaGFydC52MS5MaXN0SW5zdGFuY2VzUmVxdWVzdBojLmR1cmFjaGFydC52MS5MaXN0SW5zdGFuY2VzUmVzcG9uc2USUgoLTGlzdEpvdXJuYWwSIC5kdXJhY2hhcnQudjEuTGlzdEpvdXJuYWxSZXF1ZXN0GiEuZHVyYWNoYXJ0LnYxLkxpc3RKb3VybmFsUmVzcG9uc2ViBnByb3RvMw", [file_durachart_v1_types, file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_rpc_status]);
 
 /**
  * Describes the message durachart.v1.CreateInstanceRequest.
@@ -44,102 +45,179 @@ export const SendEventResponseSchema = /*@__PURE__*/
   messageDesc(file_durachart_v1_state_machine_service, 3);
 
 /**
+ * Describes the message durachart.v1.SendEventsRequest.
+ * Use `create(SendEventsRequestSchema)` to create a new message.
+ */
+export const SendEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 4);
+
+/**
+ * Describes the message durachart.v1.SendEventsResponse.
+ * Use `create(SendEventsResponseSchema)` to create a new message.
+ */
+export const SendEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 5);
+
+/**
+ * Describes the message durachart.v1.SendEventResult.
+ * Use `create(SendEventResultSchema)` to create a new message.
+ */
+export const SendEventResultSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 6);
+
+/**
+ * Describes the message durachart.v1.StreamEventsRequest.
+ * Use `create(StreamEventsRequestSchema)` to create a new message.
+ */
+export const StreamEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 7);
+
+/**
+ * Describes the message durachart.v1.StreamEventsResponse.
+ * Use `create(StreamEventsResponseSchema)` to create a new message.
+ */
+export const StreamEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 8);
+
+/**
+ * Describes the message durachart.v1.PreviewEventRequest.
+ * Use `create(PreviewEventRequestSchema)` to create a new message.
+ */
+export const PreviewEventRequestSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 9);
+
+/**
+ * Describes the message durachart.v1.PreviewEventResponse.
+ * Use `create(PreviewEventResponseSchema)` to create a new message.
+ */
+export const PreviewEventResponseSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 10);
+
+/**
+ * Describes the message durachart.v1.PreviewTransition.
+ * Use `create(PreviewTransitionSchema)` to create a new message.
+ */
+export const PreviewTransitionSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 11);
+
+/**
+ * Describes the message durachart.v1.DeleteInstanceRequest.
+ * Use `create(DeleteInstanceRequestSchema)` to create a new message.
+ */
+export const DeleteInstanceRequestSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 12);
+
+/**
+ * Describes the message durachart.v1.DeleteInstanceResponse.
+ * Use `create(DeleteInstanceResponseSchema)` to create a new message.
+ */
+export const DeleteInstanceResponseSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 13);
+
+/**
  * Describes the message durachart.v1.GetStateRequest.
  * Use `create(GetStateRequestSchema)` to create a new message.
  */
 export const GetStateRequestSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 4);
+  messageDesc(file_durachart_v1_state_machine_service, 14);
 
 /**
  * Describes the message durachart.v1.GetStateResponse.
  * Use `create(GetStateResponseSchema)` to create a new message.
  */
 export const GetStateResponseSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 5);
+  messageDesc(file_durachart_v1_state_machine_service, 15);
 
 /**
  * Describes the message durachart.v1.WatchStateRequest.
  * Use `create(WatchStateRequestSchema)` to create a new message.
  */
 export const WatchStateRequestSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 6);
+  messageDesc(file_durachart_v1_state_machine_service, 16);
 
 /**
  * Describes the message durachart.v1.WatchFilter.
  * Use `create(WatchFilterSchema)` to create a new message.
  */
 export const WatchFilterSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 7);
+  messageDesc(file_durachart_v1_state_machine_service, 17);
 
 /**
  * Describes the message durachart.v1.WatchStateResponse.
  * Use `create(WatchStateResponseSchema)` to create a new message.
  */
 export const WatchStateResponseSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 8);
+  messageDesc(file_durachart_v1_state_machine_service, 18);
 
 /**
  * Describes the message durachart.v1.WatchFrame.
  * Use `create(WatchFrameSchema)` to create a new message.
  */
 export const WatchFrameSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 9);
+  messageDesc(file_durachart_v1_state_machine_service, 19);
 
 /**
  * Describes the message durachart.v1.WatchTransition.
  * Use `create(WatchTransitionSchema)` to create a new message.
  */
 export const WatchTransitionSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 10);
+  messageDesc(file_durachart_v1_state_machine_service, 20);
+
+/**
+ * Describes the message durachart.v1.WatchDeleted.
+ * Use `create(WatchDeletedSchema)` to create a new message.
+ */
+export const WatchDeletedSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_state_machine_service, 21);
 
 /**
  * Describes the message durachart.v1.WatchSynced.
  * Use `create(WatchSyncedSchema)` to create a new message.
  */
 export const WatchSyncedSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 11);
+  messageDesc(file_durachart_v1_state_machine_service, 22);
 
 /**
  * Describes the message durachart.v1.WatchProgress.
  * Use `create(WatchProgressSchema)` to create a new message.
  */
 export const WatchProgressSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 12);
+  messageDesc(file_durachart_v1_state_machine_service, 23);
 
 /**
  * Describes the message durachart.v1.WatchClosing.
  * Use `create(WatchClosingSchema)` to create a new message.
  */
 export const WatchClosingSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 13);
+  messageDesc(file_durachart_v1_state_machine_service, 24);
 
 /**
  * Describes the message durachart.v1.ListInstancesRequest.
  * Use `create(ListInstancesRequestSchema)` to create a new message.
  */
 export const ListInstancesRequestSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 14);
+  messageDesc(file_durachart_v1_state_machine_service, 25);
 
 /**
  * Describes the message durachart.v1.ListInstancesResponse.
  * Use `create(ListInstancesResponseSchema)` to create a new message.
  */
 export const ListInstancesResponseSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 15);
+  messageDesc(file_durachart_v1_state_machine_service, 26);
 
 /**
  * Describes the message durachart.v1.ListJournalRequest.
  * Use `create(ListJournalRequestSchema)` to create a new message.
  */
 export const ListJournalRequestSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 16);
+  messageDesc(file_durachart_v1_state_machine_service, 27);
 
 /**
  * Describes the message durachart.v1.ListJournalResponse.
  * Use `create(ListJournalResponseSchema)` to create a new message.
  */
 export const ListJournalResponseSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_state_machine_service, 17);
+  messageDesc(file_durachart_v1_state_machine_service, 28);
 
 /**
  * StateMachineService runs instances of published machines. The server alone decides: callers send events, never state.

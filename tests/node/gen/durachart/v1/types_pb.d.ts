@@ -699,11 +699,18 @@ export enum JournalCause {
   TIMER = 3,
 
   /**
-   * The end of an effect.
+   * The end of an effect, or its being given back for further attempts by an operator.
    *
    * @generated from enum value: JOURNAL_CAUSE_EFFECT = 4;
    */
   EFFECT = 4,
+
+  /**
+   * The deletion of the instance.
+   *
+   * @generated from enum value: JOURNAL_CAUSE_DELETE = 5;
+   */
+  DELETE = 5,
 }
 
 /**
