@@ -1,10 +1,13 @@
 """What every test shares: how hypothesis searches, and where the repository is."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgres import NoPostgres, PostgresServer, postgres
 
 # A shared, noisy machine makes single examples slow; the search itself is bounded by max_examples. CI always
 # searches the same examples, so that a red run means a change; by hand each run looks elsewhere.
@@ -17,3 +20,14 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def repository() -> Path:
     """The checkout's root directory."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that all tests share, each with databases of its own; none may stop it."""
+    try:
+        # Nothing that is stored here outlives the run, so nothing has to reach the disk.
+        with postgres(fsync=False) as server:
+            yield server
+    except NoPostgres as error:
+        pytest.skip(str(error))
