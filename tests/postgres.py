@@ -183,13 +183,9 @@ class PostgresServer:
         process, self._process = self._process, None
         if process is None:
             return
-        # Stopped first, so that it starts no more children while they are counted.
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGSTOP)
-        for child in _children(process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        process.kill()
+        _signal_all(process.pid, signal.SIGSTOP)
+        for each in (*_children(process.pid), process.pid):
+            _signal(each, signal.SIGKILL)
         self._ended(process)
 
     def stop(self) -> None:
@@ -207,14 +203,12 @@ class PostgresServer:
     def pause(self) -> None:
         """Stop all of its processes (SIGSTOP) until `resume`."""
         assert self._process is not None
-        for pid in (self._process.pid, *_children(self._process.pid)):
-            os.kill(pid, signal.SIGSTOP)
+        _signal_all(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on (SIGCONT)."""
         assert self._process is not None
-        for pid in (self._process.pid, *_children(self._process.pid)):
-            os.kill(pid, signal.SIGCONT)
+        _signal_all(self._process.pid, signal.SIGCONT)
 
     def url(self, database: str = "postgres", user: str = USER) -> str:
         """The URL of a database, as ``durachart serve --db`` takes it."""
@@ -293,6 +287,18 @@ def _free_port() -> int:
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _signal_all(pid: int, number: signal.Signals) -> None:
+    """Signal a process, then its children: a stopped one starts no more of them while they are listed."""
+    _signal(pid, number)
+    for child in _children(pid):
+        _signal(child, number)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _children(pid: int) -> list[int]:
