@@ -116,6 +116,8 @@ def effect(of: InstanceKey, effect_id: str = "e-1", **given: Any) -> EffectRow:
         finalized_at_ms=None,
         output=None,
         error=None,
+        priority=2,
+        attempted_at_ms=None,
     )
     return row._replace(**given)
 

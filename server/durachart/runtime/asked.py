@@ -94,6 +94,8 @@ def asked_by(step: Macrostep, instance: Instance, now_ms: int, traceparent: str)
                 finalized_at_ms=now_ms if cancelled else None,
                 output=None,
                 error=None,
+                priority=2,
+                attempted_at_ms=None,
             )
         )
     return Asked(tuple(shown), orjson.dumps(entries).decode(), tuple(outbox))

@@ -16,17 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import (
+    AttemptRow,
     EffectEnd,
     EffectRow,
     InstanceRow,
     JournalRow,
     MachineRow,
     RequestRow,
+    StepRow,
     TimerRow,
+    TombstoneRow,
 )
 
 RequestKey = tuple[InstanceKey, str]
@@ -105,15 +108,45 @@ class InstanceUpdate(NamedTuple):
     from_version: int
 
 
+class InstanceDelete(NamedTuple):
+    """An instance goes; its journal row is among the batch's, and so are the ends of its effects and timers.
+
+    Attributes:
+        tombstone: What is remembered of it.
+        from_version: The version it was judged on; the commit holds only if it is still there, of the
+            tombstone's uid. None: it was made in the same batch, and was never stored.
+        purge: Remove its journal rows before ``tombstone.seq``, its request ids but for those of the batch,
+            its effects, attempts and steps.
+    """
+
+    tombstone: TombstoneRow
+    from_version: int | None
+    purge: bool
+
+
+class EffectRevival(NamedTuple):
+    """A discarded effect is given back for further attempts; holds only if it is still discarded.
+
+    Attributes:
+        row: As it is from now on: available, not finalized, with more attempts allowed.
+    """
+
+    row: EffectRow
+
+
 @dataclass(slots=True)
 class Writes:
-    """Everything one batch changes, in the order of judging. No instance is both inserted and updated.
+    """Everything one batch changes, in the order of judging.
+
+    No instance is both inserted and updated; one may be deleted and inserted anew, in that order.
 
     Attributes:
         journal: New rows, in log order.
+        deletes: Instances that go, before ``inserts``.
         inserts: New instances.
         updates: Instances that move on, each once.
         effects: New effects.
+        revivals: Effects given back.
         ends: Effects that end; one that began in the same batch does not appear here.
         late_ends: What came of effects that had been cancelled; kept once, under the lease they had.
         timers_gone: Pending timers that fired or were cancelled, as they were.
@@ -122,9 +155,11 @@ class Writes:
     """
 
     journal: list[JournalRow] = field(default_factory=list)
+    deletes: list[InstanceDelete] = field(default_factory=list)
     inserts: list[InstanceRow] = field(default_factory=list)
     updates: list[InstanceUpdate] = field(default_factory=list)
     effects: list[EffectRow] = field(default_factory=list)
+    revivals: list[EffectRevival] = field(default_factory=list)
     ends: list[EffectEnd] = field(default_factory=list)
     late_ends: list[EffectEnd] = field(default_factory=list)
     timers_gone: list[TimerRow] = field(default_factory=list)
@@ -200,6 +235,55 @@ class Leased(NamedTuple):
 
     row: EffectRow
     exhausted: bool
+
+
+class EffectMatch(NamedTuple):
+    """Which effects are wanted.
+
+    Attributes:
+        namespace: Exactly this one; ``""`` is the default namespace.
+        machine_id: Empty: any.
+        instance_id: Empty: any; else ``machine_id`` is given.
+        handler: Empty: any.
+        state: Empty: any.
+    """
+
+    namespace: str
+    machine_id: str = ""
+    instance_id: str = ""
+    handler: str = ""
+    state: str = ""
+
+
+class EffectPosition(NamedTuple):
+    """A place in the order of `Store.list_effects`: that of the primary key, and in it of asking."""
+
+    shard: int
+    machine_id: str
+    instance_id: str
+    created_at_ms: int
+    version: int
+    ordinal: int
+
+
+class EffectDetails(NamedTuple):
+    """An effect and what was recorded of it, from one cut.
+
+    Attributes:
+        row: The effect.
+        attempts: By number.
+        steps: In the order in which they first began.
+    """
+
+    row: EffectRow
+    attempts: tuple[AttemptRow, ...]
+    steps: tuple[StepRow, ...]
+
+
+Expirable = Literal["instances", "deleted", "effects", "requests", "journal"]
+"""What retention removes: finished instances with all that is theirs; what deleted instances left behind;
+effects of living instances that have ended, with attempts and steps; request ids; journal rows of living
+instances that lie before their newest whole context (and are not needed to replay a request's answer)."""
 
 
 class Store(Protocol):
@@ -282,7 +366,11 @@ class Store(Protocol):
     async def lease_effects(
         self, handlers: Sequence[str], *, limit: int, holder: str, now_ms: int, until_ms: int
     ) -> list[Leased]:
-        """Take up to ``limit`` effects that may begin an attempt, those that wait longest first."""
+        """Begin an attempt at up to ``limit`` effects that wait, by priority, then those that wait longest.
+
+        Each gets a row in the list of its attempts; an attempt before it that never ended is ended as lost.
+        Several nodes may ask at once: each effect goes to one of them, and none waits for another.
+        """
 
     async def extend_lease(
         self, key: InstanceKey, effect_id: str, lease_token: str, *, until_ms: int
@@ -292,7 +380,24 @@ class Store(Protocol):
     async def retry_effect(
         self, key: InstanceKey, effect_id: str, lease_token: str, *, scheduled_at_ms: int, error: str
     ) -> EffectRow | None:
-        """Give an attempt back for another one later; None: the lease is lost."""
+        """End an attempt as failed, for another one later; None: the lease is lost."""
+
+    async def record_step(self, step: StepRow, lease_token: str) -> StepRow | None:
+        """Keep a step under its effect's lease; returns it as stored, None: the lease is lost.
+
+        ``ordinal`` and ``started_at_ms`` of a step that is known stay; one that has completed stays as it is.
+        """
+
+    async def list_steps(self, key: InstanceKey, effect_ids: Sequence[str]) -> list[StepRow]:
+        """Of these effects of an instance, by effect id, then ordinal."""
+
+    async def get_effect_details(self, key: InstanceKey, effect_id: str) -> EffectDetails | None:
+        """One effect with attempts and steps; None when there is no such effect."""
+
+    async def list_effects(
+        self, match: EffectMatch, after: EffectPosition | None, limit: int
+    ) -> list[EffectRow]:
+        """Those that match, in the order of `EffectPosition`, strictly after ``after``; None: all."""
 
     async def next_effect_at(self, handlers: Sequence[str]) -> int | None:
         """When the next effect may begin an attempt, in ms; None: none waits."""
@@ -306,7 +411,25 @@ class Store(Protocol):
     # --- timers ---
 
     async def due_timers(self, before_ms: int, limit: int) -> list[TimerRow]:
-        """Timers due at or before ``before_ms``, by due instant, then order of arming."""
+        """Timers due at or before ``before_ms``, by due instant, then order of arming, claimed or not."""
+
+    async def claim_due_timers(self, before_ms: int, limit: int, until_ms: int) -> list[TimerRow]:
+        """Take on timers due at or before ``before_ms``, by due instant, then order of arming.
+
+        Where several nodes share the database, one that another node has taken on is left out until that
+        node's claim ends at its ``until_ms``. A claim promises nothing: whether a timer fires is decided by
+        the transaction that fires it.
+        """
 
     async def next_due(self) -> int | None:
-        """When the next timer is due, in ms; None: none is pending."""
+        """When the next timer can be claimed, in ms; None: none is pending."""
+
+    # --- retention ---
+
+    async def expire(self, what: Expirable, before_ms: int, limit: int) -> int:
+        """Remove up to ``limit`` of what ended or was written before ``before_ms``, in a short transaction.
+
+        Nothing of an instance is half removed. Where journal rows go, the compacted revision rises with
+        them. Returns how many were removed; less than ``limit``: there are no more for now. On several nodes
+        one at a time removes; to the others it seems that there is nothing.
+        """

@@ -111,6 +111,8 @@ class EffectRow(NamedTuple):
     finalized_at_ms: int | None
     output: str | None
     error: str | None
+    priority: int
+    attempted_at_ms: int | None
 
     @property
     def key(self) -> InstanceKey:
@@ -132,6 +134,7 @@ class EffectEnd(NamedTuple):
         output: JSON; None: none.
         error: JSON; None: none.
         lease_token: Commit only if this is still its lease; None: whoever holds it.
+        outcome: Of the attempt that ended with it, as ``effect_attempts`` has it; ``""``: none was made.
     """
 
     shard: int
@@ -144,6 +147,58 @@ class EffectEnd(NamedTuple):
     output: str | None
     error: str | None
     lease_token: str | None
+    outcome: str = ""
+
+
+class AttemptRow(NamedTuple):
+    """A row of ``effect_attempts``."""
+
+    shard: int
+    namespace: str
+    machine_id: str
+    instance_id: str
+    effect_id: str
+    attempt: int
+    lease_holder: str
+    started_at_ms: int
+    ended_at_ms: int | None
+    outcome: str
+    error: str | None
+
+
+class StepRow(NamedTuple):
+    """A row of ``effect_steps``."""
+
+    shard: int
+    namespace: str
+    machine_id: str
+    instance_id: str
+    effect_id: str
+    name: str
+    ordinal: int
+    attempt: int
+    state: str
+    output: str | None
+    error: str | None
+    started_at_ms: int
+    ended_at_ms: int | None
+
+
+class TombstoneRow(NamedTuple):
+    """A row of ``tombstones``."""
+
+    shard: int
+    namespace: str
+    machine_id: str
+    instance_id: str
+    uid: str
+    seq: int
+    deleted_at_ms: int
+
+    @property
+    def key(self) -> InstanceKey:
+        """Which instance."""
+        return InstanceKey(self.namespace, self.machine_id, self.instance_id)
 
 
 class TimerRow(NamedTuple):
@@ -157,6 +212,7 @@ class TimerRow(NamedTuple):
     uid: str
     sequence: int
     due_at_ms: int
+    claimed_until_ms: int = 0
 
     @property
     def key(self) -> InstanceKey:

@@ -23,6 +23,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
+    text,
 )
 
 metadata: Final = MetaData(
@@ -92,6 +94,13 @@ instances: Final = Table(
     Column("snapshot_seq", _INTEGER, nullable=False),
     PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id"),
     Index(None, "namespace", "machine_id", "instance_id"),
+)
+_finished = instances.c.status != literal_column("'active'")
+Index(
+    "ix_instances_finished",
+    instances.c.updated_at_ms,
+    sqlite_where=_finished,
+    postgresql_where=_finished,
 )
 
 # One row per attempt, accepted or refused; only ever appended. `revision` orders the rows of the whole store.
@@ -170,12 +179,19 @@ effects: Final = Table(
     Column("finalized_at_ms", _INTEGER),
     Column("output", Text),
     Column("error", Text),
+    # River's: 1 is first, 4 is last.
+    Column("priority", SmallInteger, nullable=False, server_default=text("2")),
+    # When the last attempt began.
+    Column("attempted_at_ms", _INTEGER),
     PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "effect_id"),
 )
 _unfinished = effects.c.finalized_at_ms.is_(None)
+_ended = effects.c.finalized_at_ms.is_not(None)
+_discarded = effects.c.state == literal_column("'discarded'")
 Index(
     "ix_effects_waiting",
     effects.c.handler,
+    effects.c.priority,
     effects.c.scheduled_at_ms,
     sqlite_where=_unfinished,
     postgresql_where=_unfinished,
@@ -189,6 +205,51 @@ Index(
     sqlite_where=_unfinished,
     postgresql_where=_unfinished,
 )
+Index(
+    "ix_effects_discarded",
+    effects.c.shard,
+    effects.c.namespace,
+    effects.c.machine_id,
+    effects.c.instance_id,
+    sqlite_where=_discarded,
+    postgresql_where=_discarded,
+)
+Index("ix_effects_ended", effects.c.finalized_at_ms, sqlite_where=_ended, postgresql_where=_ended)
+
+# One row per attempt at an effect.
+effect_attempts: Final = Table(
+    "effect_attempts",
+    metadata,
+    *_key(),
+    Column("effect_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_holder", Text, nullable=False),
+    Column("started_at_ms", _INTEGER, nullable=False),
+    Column("ended_at_ms", _INTEGER),
+    # "" while it is made; completed, failed, rejected, cancelled, lost.
+    Column("outcome", Text, nullable=False),
+    Column("error", Text),
+    PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "effect_id", "attempt"),
+)
+
+# Named steps that handlers recorded; a completed one is skipped by later attempts.
+effect_steps: Final = Table(
+    "effect_steps",
+    metadata,
+    *_key(),
+    Column("effect_id", Text, nullable=False),
+    Column("name", _NAME, nullable=False),
+    # The order in which they first began, from 1.
+    Column("ordinal", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    # started, completed, failed
+    Column("state", Text, nullable=False),
+    Column("output", Text),
+    Column("error", Text),
+    Column("started_at_ms", _INTEGER, nullable=False),
+    Column("ended_at_ms", _INTEGER),
+    PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "effect_id", "name"),
+)
 
 # An index of the pending timers of all snapshots, by due instant.
 timers: Final = Table(
@@ -199,6 +260,8 @@ timers: Final = Table(
     Column("uid", Text, nullable=False),
     Column("sequence", _INTEGER, nullable=False),
     Column("due_at_ms", _INTEGER, nullable=False),
+    # A node has taken it on until then; whether it fires is decided by the transaction that fires it.
+    Column("claimed_until_ms", _INTEGER, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "timer_key"),
     Index(None, "due_at_ms", "sequence"),
 )
@@ -216,4 +279,16 @@ requests: Final = Table(
     Column("created_at_ms", _INTEGER, nullable=False),
     PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "request_id"),
     Index(None, "created_at_ms"),
+)
+
+# Instances that were deleted; what they left behind, up to the journal row `seq`, waits for retention.
+tombstones: Final = Table(
+    "tombstones",
+    metadata,
+    *_key(),
+    Column("uid", Text, nullable=False),
+    Column("seq", _INTEGER, nullable=False),
+    Column("deleted_at_ms", _INTEGER, nullable=False),
+    PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "uid"),
+    Index(None, "deleted_at_ms"),
 )
