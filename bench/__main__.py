@@ -1,5 +1,7 @@
 """Every benchmark, one after the other: ``python -m bench [NAME...]``; ``python -m bench --list`` names them.
 
+What else is given goes to the benchmark, if it is one: ``python -m bench service --rounds 10``.
+
 Each prints ratios that it measured in one interleaved run. ``bench/README.md`` says what they mean.
 """
 
@@ -18,6 +20,7 @@ BENCHES = {
     "expressions": ["-m", "bench.expressions.bench_expressions"],
     "event-path": ["-m", "bench.event_path"],
     "fronts": ["-m", "bench.fronts"],
+    "service": ["-m", "bench.service"],
 }
 
 
@@ -26,17 +29,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHES)}; none: all")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and end")
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     if options.list:
         print("\n".join(BENCHES))
         return 0
     unknown = [name for name in options.names if name not in BENCHES]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHES)}")
+    if more and len(options.names) != 1:
+        parser.error(f"{more[0]} is for one benchmark: name it")
     failed = 0
     for name in options.names or BENCHES:
         print(f"\n=== {name}", flush=True)
-        failed |= subprocess.run([sys.executable, *BENCHES[name]], cwd=ROOT).returncode != 0
+        failed |= subprocess.run([sys.executable, *BENCHES[name], *more], cwd=ROOT).returncode != 0
     return int(failed)
 
 
