@@ -26,6 +26,7 @@ from typing import Final
 
 from opentelemetry.trace import Tracer
 
+from durachart.crash_points import reach
 from durachart.definitions.definition import Definition
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.batch import Batch, Reply, Ticket
@@ -125,24 +126,28 @@ class CommandQueue:
             self._worker = None
 
     async def submit(self, command: Command, caller: Caller) -> Reply:
-        """Have a command judged and committed.
+        """Have a command judged and committed; `offer`, awaited."""
+        return await self.offer(command, caller)
+
+    def offer(self, command: Command, caller: Caller) -> asyncio.Future[Reply]:
+        """Have a command judged and committed. Commands of one instance are judged in the order offered.
 
         Returns:
-            The reply, after the commit. A refusal is in its verdict.
-
-        Raises:
-            ShuttingDown: Not executed.
-            Overloaded: Not executed.
+            Gets the reply after the commit; a refusal is in its verdict. Cancelled before its turn, the
+            command is not executed; once judged it is carried through. Otherwise it gets one of these:
             DeadlineExceeded: Not executed.
             StoreUnavailable: Not known whether it was executed.
             InstanceCorrupt: Not executed.
             MachineNotFound: Not executed; the machine to make an instance of was never published.
             ImplementationMissing: Not executed.
+
+        Raises:
+            ShuttingDown: Not executed.
+            Overloaded: Not executed.
         """
         if self._closing:
             raise ShuttingDown
-        loop = asyncio.get_running_loop()
-        ticket = Ticket(command, caller, loop.create_future())
+        ticket = Ticket(command, caller, asyncio.get_running_loop().create_future())
         settings = self._settings
         if (
             len(self._waiting) >= settings.max_waiting
@@ -154,7 +159,7 @@ class CommandQueue:
         self._waiting.append(ticket)
         self._waiting_bytes += ticket.size_bytes
         self._wake()
-        return await ticket.waiter
+        return ticket.waiter
 
     def _retry_after(self) -> timedelta:
         seconds = len(self._waiting) / max(self._rate, 1.0)
@@ -245,6 +250,7 @@ class CommandQueue:
                 again.append(ticket)
             elif not ticket.waiter.done() and ticket.reply is not None:
                 ticket.waiter.set_result(ticket.reply)
+        reach("reply.set")
         return again
 
     def _decide(self, batch: Batch, ticket: Ticket, loaded: Loaded) -> bool:

@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 
 from opentelemetry.trace import Span, Tracer, use_span
 
+from durachart.crash_points import reach
 from durachart.runtime.commands import SYSTEM_ACTOR, Caller, EffectError, FinishEffect, RetryEffect
 from durachart.runtime.errors import (
     DurachartError,
@@ -111,11 +112,14 @@ class RunningAttempt:
         attempt = Attempt(leased.key, leased.effect_id, leased.type, leased.attempt, params)
         span = begin_span(self._tools.tracer, leased)
         heartbeat = asyncio.create_task(self._keep_lease())
+        reach("effect.leased")
         try:
             with attempt.until_committed:
                 command = await self._make(attempt, span)
+                reach("effect.returned")
                 if command is not None:
                     await self._commit(command, traceparent_of(span) or leased.traceparent)
+                    reach("effect.ended")
         finally:
             span.end()
             heartbeat.cancel()

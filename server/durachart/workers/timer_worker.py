@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from durachart.crash_points import reach
 from durachart.runtime.commands import FireTimer
 from durachart.runtime.errors import DurachartError, Overloaded, StoreUnavailable
 from durachart.runtime.views import DueTimer
@@ -158,7 +159,9 @@ class TimerWorker:
         for timer in timers:
             command = FireTimer(timer.key, timer.uid, timer.timer_key, timer.sequence)
             try:
+                reach("timer.before")
                 fired = await self._runtime.fire_timer(command)
+                reach("timer.after")
             except DurachartError as error:
                 _log.warning(
                     "timer not fired instance=%s timer=%s error=%s", timer.key, timer.timer_key, error

@@ -259,8 +259,11 @@ def _providers(
 
 def _run(settings: Settings) -> None:
     """Serve until a signal; failures to start become a sentence and an exit code."""
+    import os
+
     import uvloop
 
+    from durachart import crash_points
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.foreground import serve_until_signalled
     from durachart.app.logs import set_up_logs
@@ -269,7 +272,10 @@ def _run(settings: Settings) -> None:
 
     set_up_logs(settings.log_level, settings.log_format)
     try:
+        crash_points.arm(os.environ.get(crash_points.VARIABLE, ""))
         uvloop.run(serve_until_signalled(settings))
+    except crash_points.CrashPointUnknown as error:
+        raise Failure(ExitCode.USAGE, str(error)) from error
     except MachineNotPublished as error:
         raise Failure(ExitCode.INVALID, str(error), reason="DEFINITION_INVALID") from error
     except CannotStart as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from durachart.crash_points import reach
 from durachart.store.interface import (
     CommitResult,
     Head,
@@ -65,13 +66,16 @@ def commit(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
     """See ``Store.commit``. Whatever is not current makes the whole batch stale, which is rare."""
     if not (writes.journal or writes.requests or writes.ends):
         return _NOTHING_WRITTEN
+    reach("commit.before")
     connection.execute("BEGIN IMMEDIATE")
     try:
         _write(connection, writes, newest_revision)
     except (sqlite3.IntegrityError, _NotCurrentError):
         connection.execute("ROLLBACK")
         return CommitResult([0] * len(writes.journal), _touched(writes))
+    reach("commit.written")
     connection.execute("COMMIT")
+    reach("commit.after")
     first = newest_revision + 1
     return CommitResult(range(first, first + len(writes.journal)), frozenset())
 
@@ -90,6 +94,7 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
     if writes.journal:
         numbered = [(revision, *row) for revision, row in enumerate(writes.journal, newest_revision + 1)]
         many(sql.INSERT_JOURNAL.sql, numbered)
+    reach("commit.inside")
     for end in writes.ends:
         if end.lease_token is None:
             ended = connection.execute(sql.END_EFFECT.sql, sql.arrange_end(end))
