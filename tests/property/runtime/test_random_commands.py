@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from durachart.engine.codec import snapshot_to_json
+from durachart.engine.snapshot import Snapshot
 from durachart.runtime.commands import (
     Caller,
     CreateInstance,
@@ -31,13 +33,15 @@ from durachart.runtime.commands import (
     StopEffect,
 )
 from durachart.runtime.errors import DurachartError
+from durachart.runtime.replay import repeat
 from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.store_verification import StoreVerifier
 from durachart.runtime.views import Accepted, Created, LeasedEffect
 from durachart.store.chain import first_broken
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow
+from durachart.store.scan import StoreScan
 from durachart.store.sqlite.store import SqliteStore
-from tests.property.runtime.replay import replay
 from tests.store.runtimes import ADA, Service, serving
 from tests.unit.runtime.samples import SimulatedClock, job, key
 
@@ -174,6 +178,29 @@ async def _run(path: Path, script: Sequence[Round], bounds: RuntimeSettings) -> 
         for each in KEYS:
             await _check_instance(service, each, run)
         await _check_answers_again(service, run)
+        await _verify(path)
+
+
+async def _verify(path: Path) -> None:
+    """What ``durachart verify`` finds, while the server runs."""
+    scan = StoreScan.of_sqlite(path)
+    verifier = StoreVerifier(scan)
+    try:
+        assert [problem async for found in verifier.problems() for problem in found] == []
+    finally:
+        await scan.close()
+    assert not verifier.counts.skipped
+
+
+def _replayed(rows: Sequence[JournalRow]) -> dict[int, Any]:
+    """The snapshot at every version as JSON data, from the causes in an instance's rows."""
+    snapshot: Snapshot | None = None
+    versions: dict[int, Any] = {}
+    for row in rows:
+        if row.outcome == "accepted":
+            snapshot = repeat(job(), snapshot, row).snapshot
+            versions[row.to_version] = json.loads(json.dumps(snapshot_to_json(job().machine, snapshot)))
+    return versions
 
 
 async def _check_instance(service: Service, of: InstanceKey, run: Run) -> None:
@@ -190,7 +217,7 @@ async def _check_instance(service: Service, of: InstanceKey, run: Run) -> None:
     if stored is None:
         assert accepted == []
         return
-    versions = replay(job(), rows)
+    versions = _replayed(rows)
     last = json.loads(stored.row.internals)
     assert {**last, "context": json.loads(stored.row.context)} == versions[stored.row.version]
     assert stored.row.version == len(accepted) - 1

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from durachart.app.cli import generate, instances, machines, serve, simulate, watching
+from durachart.app.cli import generate, instances, machines, serve, simulate, verify, watching
 from durachart.app.cli.exits import MEANINGS, ExitCode, Failure, report
 from durachart.app.cli.options import DEFAULT_SERVER, JsonOption, Target
 from durachart.app.cli.terminal import ReaderGone
@@ -92,6 +92,7 @@ def before(
 
 
 app.command(rich_help_panel=_RUN)(serve.serve)
+app.command(rich_help_panel=_RUN)(verify.verify)
 app.command(rich_help_panel=_RUN)(version)
 app.command(rich_help_panel=_USE)(instances.create)
 app.command(rich_help_panel=_USE)(instances.send)

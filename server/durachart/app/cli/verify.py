@@ -1,0 +1,203 @@
+"""``verify``: does the journal explain what is stored?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durachart.app.cli.options import JsonOption, NamespaceOption, PluginsOption, Target
+
+if TYPE_CHECKING:
+    from durachart.runtime.store_verification import Counts, StoreVerifier
+    from durachart.runtime.verification import Problem
+    from durachart.store.keys import InstanceKey
+    from durachart.store.scan import StoreScan
+
+
+def verify(
+    context: typer.Context,
+    instance: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MACHINE/ID]", help="Only this instance; everything by default.", show_default=False
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path,
+        typer.Option(
+            "--data-dir", metavar="DIR", envvar="DURACHART_DATA_DIR", help="Holds the database, as for serve."
+        ),
+    ] = Path("data"),
+    db: Annotated[
+        str,
+        typer.Option(
+            "--db",
+            metavar="URL",
+            envvar="DURACHART_DB",
+            help="The database, as for serve.",
+            show_default=False,
+        ),
+    ] = "",
+    plugins: PluginsOption = None,
+    as_json: JsonOption = False,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Execute the journal again and compare with what is stored.
+
+    Reads the database itself and writes nothing; a server may be running on it. Ends with 0 when everything
+    is as it should be, with 1 when something is not: each wrong row is named.
+    """
+    import asyncio
+
+    from durachart.app.cli.documents import use_plugins
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.runtime.store_verification import StoreVerifier
+    from durachart.store.errors import StoreError
+
+    base = context.find_object(Target) or Target()
+    only = None if instance is None else _key(base.override(None, namespace).namespace, instance)
+    scan = _scan(data_dir, db)
+    verifier = StoreVerifier(scan, use_plugins(plugins or ()))
+    try:
+        asyncio.run(_verify(scan, verifier, only, as_json=as_json))
+    except StoreError as error:
+        raise Failure(ExitCode.UNEXPECTED, str(error)) from error
+    counts = verifier.counts
+    if only is not None and not counts.instances:
+        raise Failure(ExitCode.NOT_FOUND, f"nothing is stored of an instance {only}")
+    if counts.problems:
+        what = "1 problem" if counts.problems == 1 else f"{counts.problems:,} problems"
+        where = f"{counts.wrong_instances:,} of {_counted(counts.instances, 'instance')}"
+        raise Failure(ExitCode.UNEXPECTED, f"{what} in {where}; keep a copy of the database as it is")
+
+
+def _key(namespace: str, text: str) -> InstanceKey:
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.store.keys import InstanceKey
+
+    machine, slash, instance = text.partition("/")
+    if not (machine and slash and instance):
+        raise Failure(ExitCode.USAGE, f"{text!r} names no instance: write MACHINE/ID, as in order/o-1")
+    return InstanceKey(namespace, machine, instance)
+
+
+def _scan(data_dir: Path, db: str) -> StoreScan:
+    from durachart.app import settings
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.store.scan import StoreScan
+
+    try:
+        path = settings.Settings(data_dir=data_dir, database=settings.database(db)).database_path
+    except settings.SettingInvalid as error:
+        raise Failure(ExitCode.USAGE, str(error)) from error
+    if not path.is_file():
+        raise Failure(ExitCode.NOT_FOUND, f"there is no database {path}; name it with --db or --data-dir")
+    return StoreScan.of_sqlite(path)
+
+
+async def _verify(
+    scan: StoreScan, verifier: StoreVerifier, only: InstanceKey | None, *, as_json: bool
+) -> None:
+    from contextlib import aclosing
+
+    progress = _Progress()
+    try:
+        async with aclosing(verifier.problems(only)) as found:
+            async for problems in found:
+                if problems:
+                    progress.clear()
+                for problem in problems:
+                    _show(problem, as_json=as_json)
+                progress.show(verifier.counts)
+    finally:
+        progress.clear()
+        await scan.close()
+    if only is None or verifier.counts.instances:
+        _sum_up(verifier.counts, as_json=as_json)
+
+
+def _show(problem: Problem, *, as_json: bool) -> None:
+    from durachart.app.cli.terminal import OUT
+
+    key = problem.key
+    if as_json:
+        from durachart.app.cli.jsonlines import emit
+
+        emit(
+            {
+                "kind": "problem",
+                "namespace": key.namespace,
+                "machine_id": key.machine_id,
+                "instance_id": key.instance_id,
+                "seq": problem.seq,
+                "check": problem.check,
+                "message": problem.message,
+                "differences": [difference._asdict() for difference in problem.differences],
+            }
+        )
+        return
+    where = f"{key}: " if key.machine_id else ""
+    row = f"journal row {problem.seq} " if problem.seq else ""
+    OUT.line(f"{OUT.style(where, 'bold')}{row}{problem.message}")
+    for difference in problem.differences:
+        OUT.line(f"    {difference}")
+
+
+def _sum_up(counts: Counts, *, as_json: bool) -> None:
+    from durachart.app.cli.terminal import OUT
+
+    if as_json:
+        from durachart.app.cli.jsonlines import emit
+
+        emit(
+            {
+                "kind": "summary",
+                "instances": counts.instances,
+                "wrong_instances": counts.wrong_instances,
+                "rows": counts.rows,
+                "executed": counts.executed,
+                "skipped": dict(counts.skipped),
+                "problems": counts.problems,
+            }
+        )
+        return
+    rows = _counted(counts.rows, "journal row")
+    OUT.line(f"verified {_counted(counts.instances, 'instance')}, {rows}; executed {counts.executed:,} again")
+    for reason, number in counts.skipped.most_common():
+        OUT.line(f"  {_counted(number, 'row')} not executed: {reason}")
+    if not counts.problems:
+        OUT.line(OUT.style("everything is as the journal says", "green"))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
+
+
+class _Progress:
+    """One line on standard error that is written over, for whoever looks at a terminal."""
+
+    def __init__(self) -> None:
+        import time
+
+        from durachart.app.cli.terminal import ERR
+
+        self._now = time.monotonic
+        self._err = ERR
+        self._next_s = self._now() + 0.5
+        self._shown = False
+
+    def show(self, counts: Counts) -> None:
+        now_s = self._now()
+        if self._err.is_terminal and now_s >= self._next_s:
+            self._next_s = now_s + 0.2
+            self._shown = True
+            self._err.write(
+                f"\r\x1b[K{_counted(counts.instances, 'instance')}, {_counted(counts.rows, 'row')} …"
+            )
+
+    def clear(self) -> None:
+        if self._shown:
+            self._err.write("\r\x1b[K")
+            self._shown = False
