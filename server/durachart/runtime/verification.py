@@ -23,6 +23,7 @@ from durachart.definitions.definition import Definition
 from durachart.engine.errors import EngineError, SnapshotInvalid
 from durachart.engine.macrostep import Macrostep, macrostep
 from durachart.engine.snapshot import Snapshot
+from durachart.runtime.arguments import RESERVED_PREFIX
 from durachart.runtime.asked import asked_by
 from durachart.runtime.commands import NO_LABELS
 from durachart.runtime.differences import Difference, differences
@@ -317,6 +318,8 @@ class JournalVerifier:
         """Report what of the row's result is not what the engine computes; True: something is."""
         known = len(self.problems)
         snapshot = step.snapshot
+        if row.cause == "event" and row.event_type.startswith(RESERVED_PREFIX):
+            self._problem(row, "result", f"is {row.event_type!r}, which no caller may send")
         if row.cause == "event" and not step.accepted:
             self._problem(row, "result", f"accepts {row.event_type!r}, which the engine refuses")
         computed = {
