@@ -1,14 +1,26 @@
 """The Python client of Durachart: durable statecharts over gRPC.
 
 ``async with Client("127.0.0.1:7575") as client: ...``; see :class:`Client`, and ``durachart_client.errors``
-for what a call can raise.
+for what a call can raise. :class:`Worker` runs the effects that machines ask for.
 """
 
 from durachart_client.client import Client
+from durachart_client.effect_models import (
+    EffectAttempt,
+    EffectError,
+    EffectRecord,
+    EffectState,
+    EffectStep,
+    Heartbeat,
+    LeasedEffect,
+)
+from durachart_client.effects import Effects
 from durachart_client.errors import (
     ClientError,
     DeadlineExceeded,
     DefinitionInvalid,
+    EffectNotFound,
+    EffectNotRetryable,
     EvaluationFailed,
     EventNotAllowed,
     EventRefused,
@@ -19,6 +31,7 @@ from durachart_client.errors import (
     InstanceExists,
     InstanceFinished,
     InstanceNotFound,
+    LeaseLost,
     MachineNotFound,
     MessageTooLarge,
     NoGeneration,
@@ -69,24 +82,38 @@ from durachart_client.models import (
 )
 from durachart_client.tokens import TokenStream
 from durachart_client.watch import Watch
+from durachart_client.worker import Worker
+from durachart_client.worker_effect import AttemptEnded, Effect, Fail, Reject, Retry
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Accepted",
+    "AttemptEnded",
     "AttemptStarted",
     "Client",
     "ClientError",
     "Created",
     "DeadlineExceeded",
     "DefinitionInvalid",
+    "Effect",
+    "EffectAttempt",
+    "EffectError",
+    "EffectNotFound",
+    "EffectNotRetryable",
+    "EffectRecord",
+    "EffectState",
+    "EffectStep",
+    "Effects",
     "EvaluationFailed",
     "EventNotAllowed",
     "EventRefused",
+    "Fail",
     "Finding",
     "Forbidden",
     "GenerationEnd",
     "GuardRejected",
+    "Heartbeat",
     "ImplementationMissing",
     "InstanceCorrupt",
     "InstanceExists",
@@ -97,6 +124,8 @@ __all__ = [
     "JournalEffect",
     "JournalEntry",
     "Json",
+    "LeaseLost",
+    "LeasedEffect",
     "Listing",
     "Machine",
     "MachineNotFound",
@@ -108,9 +137,11 @@ __all__ = [
     "PageTokenInvalid",
     "PayloadInvalid",
     "Published",
+    "Reject",
     "RequestIdReused",
     "RequestInvalid",
     "ResumeTokenInvalid",
+    "Retry",
     "RetryPolicy",
     "RunningEffect",
     "ServerError",
@@ -134,4 +165,5 @@ __all__ = [
     "Watch",
     "WatchCompacted",
     "WatchEvent",
+    "Worker",
 ]

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from durachart_client import convert
 from durachart_client.calls import Connection, Metadata
+from durachart_client.effects import Effects
 from durachart_client.gen import machine_service_pb2, state_machine_service_pb2, token_service_pb2
 from durachart_client.listing import Listing
 from durachart_client.models import (
@@ -84,6 +85,7 @@ class Client:
         self._options = options
         self._open: Stubs | None = None
         self._streams: WeakSet[ResumableStream[Any]] = WeakSet()
+        self._effects = Effects(lambda: self._stubs, namespace)
 
     async def __aenter__(self) -> Self:
         if self._open is None:
@@ -461,6 +463,13 @@ class Client:
         )
         answer = await self._write(self._stubs.tokens.StopGeneration, request, key, timeout)
         return Stopped(convert.instance_state(answer.state), answer.stopped, answer.effect_id)
+
+    # --- effects -----------------------------------------------------------------------------------------
+
+    @property
+    def effects(self) -> Effects:
+        """The calls about effects: leases for workers, lists and retries for operators."""
+        return self._effects
 
     # --- the server --------------------------------------------------------------------------------------
 

@@ -17,9 +17,12 @@
     │   ├── NotFound                what was named does not exist
     │   │   ├── InstanceNotFound      INSTANCE_NOT_FOUND
     │   │   ├── MachineNotFound       MACHINE_NOT_FOUND
-    │   │   └── NoGeneration          NO_GENERATION
+    │   │   ├── NoGeneration          NO_GENERATION
+    │   │   └── EffectNotFound        EFFECT_NOT_FOUND
     │   ├── InstanceExists          INSTANCE_EXISTS
     │   ├── RequestIdReused         REQUEST_ID_REUSED
+    │   ├── LeaseLost               LEASE_LOST
+    │   ├── EffectNotRetryable      EFFECT_NOT_RETRYABLE
     │   ├── ImplementationMissing   IMPLEMENTATION_MISSING
     │   ├── InstanceCorrupt         INSTANCE_CORRUPT
     │   ├── Forbidden               FORBIDDEN
@@ -292,6 +295,12 @@ class NoGeneration(NotFound):
     REASON = "NO_GENERATION"
 
 
+class EffectNotFound(NotFound):
+    """There is no such effect."""
+
+    REASON = "EFFECT_NOT_FOUND"
+
+
 class InstanceExists(ServerError):
     """There is an instance of that name already."""
 
@@ -304,6 +313,20 @@ class RequestIdReused(ServerError):
 
     REASON = "REQUEST_ID_REUSED"
     CODE = "ALREADY_EXISTS"
+
+
+class LeaseLost(ServerError):
+    """The attempt's lease is gone: the effect has ended, or is another worker's by now."""
+
+    REASON = "LEASE_LOST"
+    CODE = "FAILED_PRECONDITION"
+
+
+class EffectNotRetryable(ServerError):
+    """Only a discarded effect can be given back for further attempts."""
+
+    REASON = "EFFECT_NOT_RETRYABLE"
+    CODE = "FAILED_PRECONDITION"
 
 
 class ImplementationMissing(ServerError):

@@ -159,12 +159,19 @@ def _by_reason() -> Mapping[str, _Builder]:
         errors.ResumeTokenInvalid,
     ):
         builders[invalid.REASON] = _request_invalid(invalid)
-    for missing in (errors.InstanceNotFound, errors.MachineNotFound, errors.NoGeneration):
+    for missing in (
+        errors.InstanceNotFound,
+        errors.MachineNotFound,
+        errors.NoGeneration,
+        errors.EffectNotFound,
+    ):
         builders[missing.REASON] = _not_found(missing)
     for plain in (
         errors.MessageTooLarge,
         errors.InstanceExists,
         errors.RequestIdReused,
+        errors.LeaseLost,
+        errors.EffectNotRetryable,
         errors.ImplementationMissing,
         errors.InstanceCorrupt,
         errors.Forbidden,

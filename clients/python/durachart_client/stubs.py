@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from durachart_client.calls import Connection
 from durachart_client.gen import (
+    effect_service_pb2_grpc,
     machine_service_pb2_grpc,
     state_machine_service_pb2_grpc,
     token_service_pb2_grpc,
@@ -17,6 +18,7 @@ from durachart_client.gen import (
 _INSTANCES: Any = state_machine_service_pb2_grpc.StateMachineServiceStub
 _MACHINES: Any = machine_service_pb2_grpc.MachineServiceStub
 _TOKENS: Any = token_service_pb2_grpc.TokenServiceStub
+_EFFECTS: Any = effect_service_pb2_grpc.EffectServiceStub
 _HEALTH: Any = health_pb2_grpc.HealthStub
 
 
@@ -28,6 +30,7 @@ class Stubs:
         instances: Of StateMachineService.
         machines: Of MachineService.
         tokens: Of TokenService.
+        effects: Of EffectService.
         health: Of grpc.health.v1.Health.
     """
 
@@ -36,4 +39,5 @@ class Stubs:
         self.instances = _INSTANCES(connection.channel)
         self.machines = _MACHINES(connection.channel)
         self.tokens = _TOKENS(connection.channel)
+        self.effects = _EFFECTS(connection.channel)
         self.health = _HEALTH(connection.channel)
