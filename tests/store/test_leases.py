@@ -72,12 +72,14 @@ async def test_a_failed_attempt_is_given_back_for_later(store: Store) -> None:
     await _with(store, "a")
     ((row, _),) = await _lease(store, 5_000)
     retried = await store.retry_effect(
-        key(), "a", row.lease_token, scheduled_at_ms=7_000, error='{"reason":"X"}'
+        key(), "a", row.lease_token, now_ms=5_500, scheduled_at_ms=7_000, error='{"reason":"X"}'
     )
     assert retried is not None
     assert (retried.state, retried.lease_token, retried.error) == ("retryable", "", '{"reason":"X"}')
     assert await store.extend_lease(key(), "a", row.lease_token, until_ms=9_000) is None
-    assert await store.retry_effect(key(), "a", row.lease_token, scheduled_at_ms=1, error="{}") is None
+    assert (
+        await store.retry_effect(key(), "a", row.lease_token, now_ms=1, scheduled_at_ms=1, error="{}") is None
+    )
     assert await _lease(store, 6_999) == []
     ((again, _),) = await _lease(store, 7_000)
     assert again.attempt == 2
@@ -89,4 +91,6 @@ async def test_what_has_ended_is_never_leased(store: Store) -> None:
     await store.commit(Writes(journal=[journal(key(), 2)], ends=[end(row, "cancelled", lease_token=None)]))
     assert [leased.row.effect_id for leased in await _lease(store, 50_000)] == ["b"]
     assert await store.extend_lease(key(), "a", row.lease_token, until_ms=90_000) is None
-    assert await store.retry_effect(key(), "a", row.lease_token, scheduled_at_ms=1, error="{}") is None
+    assert (
+        await store.retry_effect(key(), "a", row.lease_token, now_ms=1, scheduled_at_ms=1, error="{}") is None
+    )

@@ -16,7 +16,9 @@ async def test_an_effect_need_not_wait_for_the_lease_of_a_process_that_has_ended
     writes = created(key())
     writes.effects.append(effect(key(), "a", created_at_ms=900, scheduled_at_ms=900))
     await first.commit(writes)
-    ((held, _),) = await first.lease_effects(CHARGE, limit=1, holder="w1", now_ms=1_000, until_ms=60_000)
+    ((held, _),) = await first.lease_effects(
+        CHARGE, limit=1, holder="server/w1", now_ms=1_000, until_ms=60_000
+    )
     assert await first.next_effect_at(CHARGE) == 60_000
     await first.close()
     second = SqliteStore(tmp_path / "store.db")

@@ -71,6 +71,22 @@ class SendEvent(NamedTuple):
     view: View = View.FULL
 
 
+class DeleteInstance(NamedTuple):
+    """End an instance: its timers and effects are cancelled, its row goes, its journal gets a last row.
+
+    Attributes:
+        key: Which instance.
+        expected_version: Another version found is a conflict; None: whatever version is current.
+        request_id: Idempotency key within the instance; empty means none.
+        purge: Remove its journal, effects and request ids as well, but for what this command writes.
+    """
+
+    key: InstanceKey
+    expected_version: int | None = None
+    request_id: str = ""
+    purge: bool = False
+
+
 class FireTimer(NamedTuple):
     """Let a timer deliver its event.
 
@@ -153,6 +169,8 @@ class RetryEffect(NamedTuple):
         lease_token: Of the attempt that failed; another one's is refused (``LeaseLost``).
         error: Why it failed.
         delay_ms: How long to wait before the next attempt, >= 0.
+        counts: Whether it is one of the attempts that the retry policy allows. One that was broken off
+            because its worker is shut down is not.
     """
 
     key: InstanceKey
@@ -160,6 +178,7 @@ class RetryEffect(NamedTuple):
     lease_token: str
     error: EffectError
     delay_ms: int
+    counts: bool = True
 
 
-Command = CreateInstance | SendEvent | FireTimer | FinishEffect | StopEffect
+Command = CreateInstance | SendEvent | DeleteInstance | FireTimer | FinishEffect | StopEffect

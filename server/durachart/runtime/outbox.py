@@ -161,14 +161,16 @@ class Outbox:
 
     async def retry(self, command: RetryEffect) -> None:
         """See ``Runtime.retry_effect``."""
-        scheduled_at_ms = self._clock.now_ms() + max(command.delay_ms, 0)
+        now_ms = self._clock.now_ms()
         try:
             row = await self._store.retry_effect(
                 command.key,
                 command.effect_id,
                 command.lease_token,
-                scheduled_at_ms=scheduled_at_ms,
+                now_ms=now_ms,
+                scheduled_at_ms=now_ms + max(command.delay_ms, 0),
                 error=dumps(command.error._asdict()),
+                more_attempts=0 if command.counts else 1,
             )
         except StoreFailed as error:
             raise StoreUnavailable(str(error)) from error

@@ -368,8 +368,9 @@ class Store(Protocol):
     ) -> list[Leased]:
         """Begin an attempt at up to ``limit`` effects that wait, by priority, then those that wait longest.
 
-        Each gets a row in the list of its attempts; an attempt before it that never ended is ended as lost.
-        Several nodes may ask at once: each effect goes to one of them, and none waits for another.
+        Each gets a row in the list of its attempts; an attempt before it that never ended is ended as lost,
+        at ``now_ms``. One that is exhausted begins no attempt: its last one is ended as lost. Several nodes
+        may ask at once: each effect goes to one of them, and none waits for another.
         """
 
     async def extend_lease(
@@ -378,18 +379,34 @@ class Store(Protocol):
         """Prolong a lease; None: it is lost."""
 
     async def retry_effect(
-        self, key: InstanceKey, effect_id: str, lease_token: str, *, scheduled_at_ms: int, error: str
+        self,
+        key: InstanceKey,
+        effect_id: str,
+        lease_token: str,
+        *,
+        now_ms: int,
+        scheduled_at_ms: int,
+        error: str,
+        more_attempts: int = 0,
     ) -> EffectRow | None:
-        """End an attempt as failed, for another one later; None: the lease is lost."""
+        """End an attempt as failed at ``now_ms``, for another one later; None: the lease is lost.
+
+        The token is worth nothing any more; who held the lease is remembered. ``more_attempts`` are allowed
+        beyond those allowed before: 1 when this one is not to count.
+        """
 
     async def record_step(self, step: StepRow, lease_token: str) -> StepRow | None:
         """Keep a step under its effect's lease; returns it as stored, None: the lease is lost.
 
         ``ordinal`` and ``started_at_ms`` of a step that is known stay; one that has completed stays as it is.
+        A new one comes after all that are known; its ``ordinal`` as given is not looked at.
         """
 
     async def list_steps(self, key: InstanceKey, effect_ids: Sequence[str]) -> list[StepRow]:
         """Of these effects of an instance, by effect id, then ordinal."""
+
+    async def count_steps(self, key: InstanceKey, effect_id: str, *, but: str) -> int:
+        """How many steps of an effect are known, the one named ``but`` left out."""
 
     async def get_effect_details(self, key: InstanceKey, effect_id: str) -> EffectDetails | None:
         """One effect with attempts and steps; None when there is no such effect."""

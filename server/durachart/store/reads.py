@@ -6,12 +6,26 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, func, literal, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import (
+    EffectDetails,
+    EffectMatch,
+    EffectPosition,
     InstancesPage,
     LogEntry,
     LogMatch,
@@ -28,10 +42,23 @@ from durachart.store.log_reads import (
     select_entries,
     to_entry,
 )
-from durachart.store.rows import EffectRow, InstanceRow, MachineRow, TimerRow
-from durachart.store.schema import definitions, effects, instances, journal, store_info, timers
+from durachart.store.rows import AttemptRow, EffectRow, InstanceRow, MachineRow, StepRow, TimerRow
+from durachart.store.schema import (
+    PRIORITIES,
+    definitions,
+    effect_attempts,
+    effect_steps,
+    effects,
+    instances,
+    journal,
+    store_info,
+    timers,
+)
 
 _KEYS_PER_STATEMENT: Final = 200
+_HANDLERS_PER_STATEMENT: Final = 25
+_UNFINISHED_STATES: Final = ("available", "running", "retryable")
+_STATES: Final = {state: state for state in (*_UNFINISHED_STATES, "completed", "discarded", "cancelled")}
 
 
 class Reads:
@@ -186,17 +213,18 @@ class Reads:
 
     async def next_effect_at(self, handlers: Sequence[str]) -> int | None:
         """See ``Store``."""
-        columns = effects.c
         soonest: list[int] = []
+        wanted = list(dict.fromkeys(handlers))
         async with self._reading() as connection:
-            for handler in handlers:
-                statement = (
-                    select(columns.scheduled_at_ms)
-                    .where(columns.handler == handler, columns.finalized_at_ms.is_(None))
-                    .order_by(columns.scheduled_at_ms)
-                    .limit(1)
-                )
-                soonest.extend((await connection.execute(statement)).scalars())
+            for first in range(0, len(wanted), _HANDLERS_PER_STATEMENT):
+                levels = [
+                    _soonest(handler, priority)
+                    for handler in wanted[first : first + _HANDLERS_PER_STATEMENT]
+                    for priority in PRIORITIES
+                ]
+                for (at_ms,) in await connection.execute(union_all(*levels)):
+                    if at_ms is not None:
+                        soonest.append(at_ms)
         return min(soonest, default=None)
 
     async def get_effect(self, key: InstanceKey, effect_id: str) -> EffectRow | None:
@@ -214,6 +242,73 @@ class Reads:
             statement = statement.where(columns.handler == handler)
         running = await self._effect(statement.where(columns.finalized_at_ms.is_(None)).order_by(*asked_last))
         return running or await self._effect(statement.order_by(*asked_last))
+
+    async def list_steps(self, key: InstanceKey, effect_ids: Sequence[str]) -> list[StepRow]:
+        """See ``Store``."""
+        found: list[StepRow] = []
+        wanted = sorted(set(effect_ids))
+        async with self._reading() as connection:
+            for first in range(0, len(wanted), _KEYS_PER_STATEMENT):
+                some = wanted[first : first + _KEYS_PER_STATEMENT]
+                statement = (
+                    select(effect_steps)
+                    .where(is_instance(effect_steps, key), effect_steps.c.effect_id.in_(some))
+                    .order_by(effect_steps.c.effect_id, effect_steps.c.ordinal)
+                )
+                found.extend(StepRow(*row) for row in await connection.execute(statement))
+        return found
+
+    async def count_steps(self, key: InstanceKey, effect_id: str, *, but: str) -> int:
+        """See ``Store``."""
+        columns = effect_steps.c
+        statement = select(func.count()).where(
+            is_instance(effect_steps, key), columns.effect_id == effect_id, columns.name != but
+        )
+        async with self._reading() as connection:
+            found: int = (await connection.execute(statement)).scalar_one()
+        return found
+
+    async def get_effect_details(self, key: InstanceKey, effect_id: str) -> EffectDetails | None:
+        """See ``Store``."""
+
+        def of(table: Table) -> tuple[ColumnElement[bool], ...]:
+            return (is_instance(table, key), table.c.effect_id == effect_id)
+
+        attempts = select(effect_attempts).where(*of(effect_attempts)).order_by(effect_attempts.c.attempt)
+        steps = select(effect_steps).where(*of(effect_steps)).order_by(effect_steps.c.ordinal)
+        async with self._reading() as connection:
+            row = (await connection.execute(select(effects).where(*of(effects)))).one_or_none()
+            if row is None:
+                return None
+            return EffectDetails(
+                EffectRow(*row),
+                tuple(AttemptRow(*attempt) for attempt in await connection.execute(attempts)),
+                tuple(StepRow(*step) for step in await connection.execute(steps)),
+            )
+
+    async def list_effects(
+        self, match: EffectMatch, after: EffectPosition | None, limit: int
+    ) -> list[EffectRow]:
+        """See ``Store``."""
+        columns = effects.c
+        place = [columns[name] for name in EffectPosition._fields]
+        statement = select(effects).where(columns.namespace == match.namespace).order_by(*place).limit(limit)
+        if match.instance_id:
+            key = InstanceKey(match.namespace, match.machine_id, match.instance_id)
+            statement = statement.where(is_instance(effects, key))
+        elif match.machine_id:
+            statement = statement.where(columns.machine_id == match.machine_id)
+        if match.handler:
+            statement = statement.where(columns.handler == match.handler)
+        if match.state:
+            # Written out, so that the index of those that were discarded is known to hold them all.
+            statement = statement.where(columns.state == literal_column(f"'{_STATES[match.state]}'"))
+            if match.state in _UNFINISHED_STATES:
+                statement = statement.where(columns.finalized_at_ms.is_(None))
+        if after is not None:
+            statement = statement.where(tuple_(*place) > tuple_(*map(literal, after)))
+        async with self._reading() as connection:
+            return [EffectRow(*row) for row in await connection.execute(statement)]
 
     async def _effect(self, statement: Select[Any]) -> EffectRow | None:
         async with self._reading() as connection:
@@ -237,6 +332,13 @@ class Reads:
         async with self._reading() as connection:
             found: int | None = (await connection.execute(select(func.min(timers.c.due_at_ms)))).scalar()
             return found
+
+
+def _soonest(handler: str, priority: int) -> Select[tuple[int | None]]:
+    columns = effects.c
+    return select(func.min(columns.scheduled_at_ms)).where(
+        columns.handler == handler, columns.priority == priority, columns.finalized_at_ms.is_(None)
+    )
 
 
 async def _with_effects(connection: AsyncConnection, rows: Sequence[InstanceRow]) -> list[StoredInstance]:

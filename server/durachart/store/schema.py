@@ -149,6 +149,9 @@ journal: Final = Table(
     Index(None, "revision"),
 )
 
+PRIORITIES: Final = (1, 2, 3, 4)
+"""Of effects, first to last, as River has them."""
+
 # The outbox. States are River's: available, running, retryable; completed, discarded, cancelled are final.
 effects: Final = Table(
     "effects",
@@ -179,7 +182,7 @@ effects: Final = Table(
     Column("finalized_at_ms", _INTEGER),
     Column("output", Text),
     Column("error", Text),
-    # River's: 1 is first, 4 is last.
+    # One of PRIORITIES.
     Column("priority", SmallInteger, nullable=False, server_default=text("2")),
     # When the last attempt began.
     Column("attempted_at_ms", _INTEGER),

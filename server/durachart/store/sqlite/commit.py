@@ -17,6 +17,7 @@ from durachart.store.interface import (
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import EffectRow, InstanceRow, RequestRow
 from durachart.store.sqlite import statements as sql
+from durachart.store.sqlite.deletion import delete, purge
 
 _NOTHING_WRITTEN = CommitResult((), frozenset())
 _CANCEL_ON_EXIT = EffectRow._fields.index("cancel_on_exit")
@@ -89,27 +90,42 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
         arrange = sql.arrange_instance_update
         moved = many(sql.UPDATE_INSTANCE.sql, [arrange((*u.row, u.from_version)) for u in writes.updates])
         _require(moved.rowcount, writes.updates)
+    if writes.deletes:
+        _require(delete(connection, writes.deletes), writes.deletes)
     if writes.inserts:
         many(sql.INSERT_INSTANCE.sql, writes.inserts)
     if writes.journal:
         numbered = [(revision, *row) for revision, row in enumerate(writes.journal, newest_revision + 1)]
         many(sql.INSERT_JOURNAL.sql, numbered)
     reach("commit.inside")
-    for end in writes.ends:
-        if end.lease_token is None:
-            ended = connection.execute(sql.END_EFFECT.sql, sql.arrange_end(end))
-        else:
-            ended = connection.execute(sql.END_EFFECT_LEASED.sql, sql.arrange_end_leased(end))
-        _require(ended.rowcount, (end,))
-    for end in writes.late_ends:
-        kept = connection.execute(sql.KEEP_LATE_END.sql, sql.arrange_late_end(end))
-        _require(kept.rowcount, (end,))
+    if writes.ends or writes.revivals or writes.late_ends:
+        _end_effects(connection, writes)
     if writes.effects:
         many(sql.INSERT_EFFECT.sql, writes.effects)
     if writes.timers_gone:
         many(sql.DELETE_TIMER.sql, [sql.arrange_timer_gone(timer) for timer in writes.timers_gone])
     if writes.timers:
         many(sql.INSERT_TIMER.sql, writes.timers)
+    if writes.deletes:
+        # Last, because what the batch itself wrote of the instance goes as well.
+        purge(connection, writes.deletes)
+
+
+def _end_effects(connection: sqlite3.Connection, writes: Writes) -> None:
+    for end in writes.ends:
+        if end.lease_token is None:
+            ended = connection.execute(sql.END_EFFECT.sql, sql.arrange_end(end))
+        else:
+            ended = connection.execute(sql.END_EFFECT_LEASED.sql, sql.arrange_end_leased(end))
+        _require(ended.rowcount, (end,))
+        if end.outcome:
+            connection.execute(sql.END_ATTEMPT.sql, sql.arrange_attempt_end(end))
+    for revival in writes.revivals:
+        revived = connection.execute(sql.REVIVE_EFFECT.sql, sql.arrange_revival(revival.row))
+        _require(revived.rowcount, (revival,))
+    for end in writes.late_ends:
+        kept = connection.execute(sql.KEEP_LATE_END.sql, sql.arrange_late_end(end))
+        _require(kept.rowcount, (end,))
 
 
 def _require(rows_changed: int, rows: Sequence[object]) -> None:

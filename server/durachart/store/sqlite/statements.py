@@ -11,10 +11,21 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table, bindparam, delete, func, insert, literal_column, select, update
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from sqlalchemy.sql import ClauseElement
 
 from durachart.store.rows import EffectEnd, EffectRow, InstanceRow, TimerRow
-from durachart.store.schema import definitions, effects, instances, journal, requests, store_info, timers
+from durachart.store.schema import (
+    definitions,
+    effect_attempts,
+    effect_steps,
+    effects,
+    instances,
+    journal,
+    requests,
+    store_info,
+    timers,
+)
 
 _DIALECT = sqlite.dialect(paramstyle="qmark")
 _KEY = ("shard", "namespace", "machine_id", "instance_id")
@@ -97,6 +108,21 @@ KEEP_LATE_END = compiled(
 arrange_late_end = KEEP_LATE_END.arranger(EffectEnd._fields)
 arrange_end_leased = END_EFFECT_LEASED.arranger(EffectEnd._fields)
 arrange_end = END_EFFECT.arranger(EffectEnd._fields)
+# Of the attempts at an effect at most one is open.
+END_ATTEMPT = compiled(
+    update(effect_attempts)
+    .where(*_is(effect_attempts, *_KEY, "effect_id"), effect_attempts.c.outcome == literal_column("''"))
+    .values(**_set("outcome", "error"), ended_at_ms=bindparam("p_finalized_at_ms"))
+)
+arrange_attempt_end = END_ATTEMPT.arranger(EffectEnd._fields)
+REVIVE_EFFECT = compiled(
+    update(effects)
+    .where(*_is(effects, *_KEY, "effect_id"), effects.c.state == literal_column("'discarded'"))
+    .values(
+        _set("state", "max_attempts", "scheduled_at_ms", "lease_token", "finalized_at_ms", "output", "error")
+    )
+)
+arrange_revival = REVIVE_EFFECT.arranger(EffectRow._fields)
 
 DELETE_TIMER = compiled(delete(timers).where(*_is(timers, *_KEY, "timer_key", "uid", "sequence")))
 arrange_timer_gone = DELETE_TIMER.arranger(TimerRow._fields)
@@ -123,6 +149,7 @@ SELECT_WAITING = compiled(
     select(effects)
     .where(
         effects.c.handler == bindparam("p_handler"),
+        effects.c.priority == bindparam("p_priority"),
         effects.c.scheduled_at_ms <= bindparam("p_now_ms"),
         _unfinished,
     )
@@ -133,28 +160,58 @@ SELECT_WAITING = compiled(
 BEGIN_ATTEMPT = compiled(
     update(effects)
     .where(*_is(effects, *_KEY, "effect_id"))
-    .values(_set("state", "attempt", "scheduled_at_ms", "lease_holder", "lease_token", "lease_epoch"))
-)
-arrange_attempt = BEGIN_ATTEMPT.arranger(EffectRow._fields)
-RELEASE_LEASES = compiled(
-    update(effects)
-    .where(effects.c.state == literal_column("'running'"))
-    .values(scheduled_at_ms=effects.c.created_at_ms)
-)
-EXTEND_LEASE = compiled(
-    update(effects)
-    .where(*_is(effects, *_KEY, "effect_id", "lease_token"), _unfinished)
-    .values(_set("scheduled_at_ms"))
-)
-RETRY_EFFECT = compiled(
-    update(effects)
-    .where(*_is(effects, *_KEY, "effect_id", "lease_token"), _unfinished)
     .values(
-        **_set("state", "scheduled_at_ms", "error"),
-        lease_token=bindparam("p_no_lease"),
-        lease_holder=bindparam("p_no_lease"),
+        _set(
+            "state",
+            "attempt",
+            "scheduled_at_ms",
+            "lease_holder",
+            "lease_token",
+            "lease_epoch",
+            "attempted_at_ms",
+        )
     )
 )
+arrange_attempt = BEGIN_ATTEMPT.arranger(EffectRow._fields)
+INSERT_ATTEMPT = compiled(insert(effect_attempts))
+# Workers that this database's process runs itself are gone with it; those of other processes may live on.
+RELEASE_LEASES = compiled(
+    update(effects)
+    .where(
+        effects.c.state == literal_column("'running'"),
+        effects.c.lease_holder.like(literal_column("'server/%'")),
+        _unfinished,
+    )
+    .values(scheduled_at_ms=effects.c.created_at_ms)
+)
+_leased = (*_is(effects, *_KEY, "effect_id", "lease_token"), _unfinished)
+EXTEND_LEASE = compiled(update(effects).where(*_leased).values(_set("scheduled_at_ms")))
+RETRY_EFFECT = compiled(
+    update(effects)
+    .where(*_leased)
+    .values(
+        **_set("state", "scheduled_at_ms", "error"),
+        max_attempts=effects.c.max_attempts + bindparam("p_more_attempts"),
+        lease_token=literal_column("''"),
+    )
+)
+HOLDS_LEASE = compiled(select(literal_column("1")).select_from(effects).where(*_leased))
+SELECT_NEXT_ORDINAL = compiled(
+    select(func.coalesce(func.max(effect_steps.c.ordinal), literal_column("0")) + literal_column("1")).where(
+        *_is(effect_steps, *_KEY, "effect_id")
+    )
+)
+_new_step = insert_or_update(effect_steps)
+RECORD_STEP = compiled(
+    _new_step.on_conflict_do_update(
+        index_elements=[*_KEY, "effect_id", "name"],
+        set_={
+            name: _new_step.excluded[name] for name in ("attempt", "state", "output", "error", "ended_at_ms")
+        },
+        where=effect_steps.c.state != literal_column("'completed'"),
+    )
+)
+SELECT_STEP = compiled(select(effect_steps).where(*_is(effect_steps, *_KEY, "effect_id", "name")))
 
 INSERT_DEFINITION = compiled(insert(definitions))
 SELECT_SAME_DEFINITION = compiled(select(definitions).where(*_is(definitions, "machine_id", "content_hash")))

@@ -21,7 +21,7 @@ from durachart.store.interface import CommitResult, Leased, Loaded, Wanted, Writ
 from durachart.store.keys import InstanceKey
 from durachart.store.migrate import upgrade
 from durachart.store.reads import Reads
-from durachart.store.rows import EffectRow, MachineRow
+from durachart.store.rows import EffectRow, MachineRow, StepRow
 from durachart.store.sqlite import leases
 from durachart.store.sqlite import statements as sql
 from durachart.store.sqlite.commit import commit, load
@@ -160,14 +160,33 @@ class SqliteStore(Reads):
         )
 
     async def retry_effect(
-        self, key: InstanceKey, effect_id: str, lease_token: str, *, scheduled_at_ms: int, error: str
+        self,
+        key: InstanceKey,
+        effect_id: str,
+        lease_token: str,
+        *,
+        now_ms: int,
+        scheduled_at_ms: int,
+        error: str,
+        more_attempts: int = 0,
     ) -> EffectRow | None:
         """See ``Store``."""
         return await self._writer.run(
-            lambda connection: leases.retry(
-                connection, key, effect_id, lease_token, scheduled_at_ms=scheduled_at_ms, error=error
+            partial(
+                leases.retry,
+                key=key,
+                effect_id=effect_id,
+                lease_token=lease_token,
+                now_ms=now_ms,
+                scheduled_at_ms=scheduled_at_ms,
+                error=error,
+                more_attempts=more_attempts,
             )
         )
+
+    async def record_step(self, step: StepRow, lease_token: str) -> StepRow | None:
+        """See ``Store``."""
+        return await self._writer.run(lambda connection: leases.record_step(connection, step, lease_token))
 
     # --- opening ---
 
@@ -196,8 +215,8 @@ class SqliteStore(Reads):
     def _introduce(self, connection: sqlite3.Connection) -> tuple[str, int]:
         """The store's uid and newest revision; a new store is given its uid."""
         connection.execute("BEGIN IMMEDIATE")
-        # Whoever holds a lease is a worker of the process that had this file before, and has ended with it:
-        # its effects need not wait until their leases run out.
+        # A server's own workers have ended with the process that had this file before: their effects need not
+        # wait until the leases run out. Workers in processes of their own may be at work still.
         connection.execute(sql.RELEASE_LEASES.sql)
         connection.execute(sql.INSERT_INFO.sql, sql.INSERT_INFO.bind(name="uid", value=self._new_uid()))
         connection.execute("COMMIT")
