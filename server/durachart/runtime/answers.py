@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from durachart.runtime.batch import Reply
+from durachart.runtime.deletion import last_state
 from durachart.runtime.errors import DurachartError, Refusal, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance
@@ -12,9 +13,9 @@ from durachart.runtime.log import Transition
 from durachart.runtime.present import instance_state, running_effects_of
 from durachart.runtime.refusals import refusal_of
 from durachart.runtime.stepping import Recorded
-from durachart.runtime.views import Accepted, Created, InstanceState, Stopped, View
+from durachart.runtime.views import Accepted, Created, Deleted, InstanceState, Stopped, View
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import Store
+from durachart.store.interface import LogEntry, Store
 from durachart.store.rows import RequestRow
 
 
@@ -39,8 +40,18 @@ class Answers:
             transition = await self._recorded(reply.request)
             changed = transition.entry.row.changed
             return Accepted(transition.state(view), changed, True, transition.shown)
+        return self.accepted_now(reply, view)
+
+    def accepted_now(self, reply: Reply, view: View) -> Accepted:
+        """The answer to an event that was not recorded before (``reply.request`` is None)."""
         recorded = _require_accepted(reply)
         return Accepted(_state(recorded, view), recorded.row.changed, reply.repeated, recorded.effects)
+
+    async def deleted(self, reply: Reply) -> Deleted:
+        """The answer to a deletion. Raises the refusal if it was refused."""
+        if reply.request is not None:
+            return Deleted(last_state((await self._entry(reply.request)).row), replayed=True)
+        return Deleted(last_state(_require_accepted(reply).row), reply.repeated)
 
     async def stopped(self, reply: Reply, view: View) -> Stopped:
         """The answer to a stop."""
@@ -60,19 +71,27 @@ class Answers:
 
     async def _recorded(self, request: RequestRow) -> Transition:
         """The transition a request made. Raises the refusal if it was refused."""
+        entry = await self._entry(request)
         try:
-            entries = await self._store.list_journal(request.key, from_seq=request.seq, limit=1)
-            if not entries or entries[0].row.seq != request.seq:
-                raise DurachartError(
-                    f"the answer to request {request.request_id!r} of {request.key} is not kept any more"
-                )
-            if entries[0].row.outcome == "refused":
-                refusal = refusal_of(entries[0].row)
-                refusal.replayed = True
-                raise refusal
-            return (await self._history.transitions(entries))[0]
+            return (await self._history.transitions([entry]))[0]
         except StoreFailed as error:
             raise StoreUnavailable(str(error)) from error
+
+    async def _entry(self, request: RequestRow) -> LogEntry:
+        """The accepted row a request made. Raises the refusal if it was refused."""
+        try:
+            entries = await self._store.list_journal(request.key, from_seq=request.seq, limit=1)
+        except StoreFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        if not entries or entries[0].row.seq != request.seq:
+            raise DurachartError(
+                f"the answer to request {request.request_id!r} of {request.key} is not kept any more"
+            )
+        if entries[0].row.outcome == "refused":
+            refusal = refusal_of(entries[0].row)
+            refusal.replayed = True
+            raise refusal
+        return entries[0]
 
 
 def _require_accepted(reply: Reply) -> Recorded:

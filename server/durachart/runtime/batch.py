@@ -13,26 +13,29 @@ from durachart.runtime.commands import (
     Caller,
     Command,
     CreateInstance,
+    DeleteInstance,
     FinishEffect,
     FireTimer,
     SendEvent,
     StopEffect,
 )
+from durachart.runtime.deletion import DELETED
 from durachart.runtime.errors import RequestIdReused
 from durachart.runtime.instance import Instance, Pinned, Seat
 from durachart.runtime.judge import Judge, Moment
-from durachart.runtime.log import Transition
+from durachart.runtime.log import Change, Deletion, Transition
 from durachart.runtime.present import running_effects_json
 from durachart.runtime.stepping import Recorded, Verdict
 from durachart.store.interface import (
     EffectKey,
+    InstanceDelete,
     InstanceUpdate,
     Loaded,
     RequestKey,
     Writes,
 )
 from durachart.store.keys import InstanceKey, shard
-from durachart.store.rows import EffectEnd, RequestRow, TimerRow
+from durachart.store.rows import EffectEnd, RequestRow, TimerRow, TombstoneRow
 
 
 class Reply(NamedTuple):
@@ -181,6 +184,8 @@ class Batch:
             return self._judge.timer(seat, command, moment)
         if isinstance(command, StopEffect):
             return self._judge.stop(seat, command, moment)
+        if isinstance(command, DeleteInstance):
+            return self._judge.delete(seat, command, moment)
         effect: EffectKey = (command.key, command.effect_id)
         return self._judge.finish(seat, command, self._effects.get(effect), moment)
 
@@ -196,6 +201,28 @@ class Batch:
             self._end(end)
         if verdict.late is not None:
             writes.late_ends.append(verdict.late)
+        if verdict.deleted is not None:
+            self._delete(verdict.deleted, verdict)
+
+    def _delete(self, instance: Instance, verdict: Verdict) -> None:
+        """The place is empty from here on, and what is created there is another instance."""
+        key = instance.key
+        row = verdict.recorded[-1].row
+        base = self._bases[key]
+        self._writes.deletes.append(
+            InstanceDelete(
+                TombstoneRow(row.shard, *key, instance.uid, row.seq, row.at_ms),
+                None if base is None else base.version,
+                verdict.purge,
+            )
+        )
+        if base is not None:
+            place = (row.shard, *key)
+            self._writes.timers_gone.extend(
+                TimerRow(*place, timer.key, base.uid, timer.sequence, timer.due_at_ms)
+                for timer in base.snapshot.timers
+            )
+            self._bases[key] = None
 
     def _end(self, end: EffectEnd) -> None:
         begun = self._begun.get(end.effect_id)
@@ -272,14 +299,18 @@ class Batch:
         """The seats this batch has looked at, as it leaves them."""
         return self._seats
 
-    def transitions(self, revisions: Sequence[int]) -> list[Transition]:
+    def changes(self, revisions: Sequence[int]) -> list[Change]:
         """The accepted rows, for watchers.
 
         Args:
             revisions: Of all rows of the batch; 0 for one that was not written.
         """
-        return [
-            Transition(revision, recorded.row, recorded.after, recorded.effects)
-            for revision, recorded in zip(revisions, self._recorded, strict=True)
-            if recorded.after is not None and revision
-        ]
+        made: list[Change] = []
+        for revision, recorded in zip(revisions, self._recorded, strict=True):
+            if not revision:
+                continue
+            if recorded.after is not None:
+                made.append(Transition(revision, recorded.row, recorded.after, recorded.effects))
+            elif recorded.row.status == DELETED:
+                made.append(Deletion(revision, recorded.row))
+        return made

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.commands import NO_LABELS
+from durachart.runtime.deletion import DELETED
 from durachart.runtime.errors import InstanceCorrupt
 from durachart.runtime.instance import Instance, dumps, read_labels, read_snapshot
-from durachart.runtime.log import Transition
+from durachart.runtime.log import Change, Deletion, Transition
 from durachart.runtime.present import journal_effects_of, running_effects_of
 from durachart.runtime.registry import Registry
 from durachart.runtime.stepping import patched
 from durachart.store.interface import LogEntry, Store
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow
+
+_ROWS_PER_READ: Final = 200
 
 
 class _Origin(NamedTuple):
@@ -35,11 +39,30 @@ class History:
         self._store = store
         self._registry = registry
 
+    async def changes(self, entries: Sequence[LogEntry]) -> list[Change]:
+        """What accepted rows say happened; arguments and errors as of `transitions`, deletions included."""
+        stepped = [entry for entry in entries if entry.row.status != DELETED]
+        transitions = iter(await self.transitions(stepped))
+        return [Deletion(*entry) if entry.row.status == DELETED else next(transitions) for entry in entries]
+
+    async def last_change(self, key: InstanceKey) -> LogEntry | None:
+        """The instance's last accepted row; None: it has none."""
+        last_seq = sys.maxsize
+        while last_seq > 0:
+            entries = await self._store.list_journal(
+                key, from_seq=last_seq, limit=_ROWS_PER_READ, newest_first=True
+            )
+            for entry in entries:
+                if entry.row.outcome == "accepted":
+                    return entry
+            last_seq = entries[-1].row.seq - 1 if entries else 0
+        return None
+
     async def transitions(self, entries: Sequence[LogEntry]) -> list[Transition]:
         """The states that accepted rows made.
 
         Args:
-            entries: Accepted rows; of each instance without a gap.
+            entries: Accepted rows, none of them a deletion; of each instance without a gap.
 
         Raises:
             InstanceCorrupt: A row is no state of its machine.
@@ -89,11 +112,7 @@ class History:
         return transitions
 
     async def _origins(self, entries: Sequence[LogEntry]) -> dict[tuple[InstanceKey, str], _Origin]:
-        origins = {
-            (row.key, row.uid): _Origin(_labels(row.key, row.labels or ""), row.at_ms)
-            for _, row in entries
-            if row.cause == "create"
-        }
+        origins = {(row.key, row.uid): _origin(row) for _, row in entries if row.cause == "create"}
         others = {row.key for _, row in entries if (row.key, row.uid) not in origins}
         if others:
             page = await self._store.get_instances(sorted(others))
@@ -101,7 +120,25 @@ class History:
                 instance = stored.row
                 labels = _labels(instance.key, instance.labels)
                 origins[instance.key, instance.uid] = _Origin(labels, instance.created_at_ms)
+        for _, row in entries:
+            if (row.key, row.uid) not in origins:  # it was deleted since
+                origins[row.key, row.uid] = await self._first_known(row)
         return origins
+
+    async def _first_known(self, row: JournalRow) -> _Origin:
+        """What the creation of ``row``'s instance says, or ``row`` itself if retention removed that."""
+        last_seq = row.seq
+        while last_seq > 0:
+            entries = await self._store.list_journal(
+                row.key, from_seq=last_seq, limit=_ROWS_PER_READ, newest_first=True
+            )
+            for _, earlier in entries:
+                if earlier.uid == row.uid and earlier.cause == "create":
+                    return _origin(earlier)
+                if earlier.uid not in ("", row.uid):
+                    return _Origin(NO_LABELS, row.at_ms)
+            last_seq = entries[-1].row.seq - 1 if entries else 0
+        return _Origin(NO_LABELS, row.at_ms)
 
     async def _context(
         self, row: JournalRow, before: tuple[JournalRow, dict[str, Any]] | None
@@ -124,6 +161,10 @@ class History:
             elif step.context_patch is not None:
                 context = patched(context, orjson.loads(step.context_patch))
         return context, dumps(context)
+
+
+def _origin(creation: JournalRow) -> _Origin:
+    return _Origin(_labels(creation.key, creation.labels or ""), creation.at_ms)
 
 
 def _labels(key: InstanceKey, text: str) -> Mapping[str, str]:

@@ -26,11 +26,13 @@ from durachart.runtime.commands import (
     NO_LABELS,
     SYSTEM_ACTOR,
     CreateInstance,
+    DeleteInstance,
     FinishEffect,
     FireTimer,
     SendEvent,
     StopEffect,
 )
+from durachart.runtime.deletion import delete
 from durachart.runtime.errors import (
     EvaluationFailed,
     EventNotAllowed,
@@ -235,6 +237,28 @@ class Judge:
         if len(text) * 4 > limit and (size := len(text.encode("utf-8", "surrogatepass"))) > limit:
             raise Malformed(f"is {size} bytes long; at most {limit} are taken")
 
+    # --- deletion -----------------------------------------------------------------------------------------
+
+    def delete(self, seat: Seat, command: DeleteInstance, moment: Moment) -> Verdict:
+        """End an instance."""
+        instance, head = seat
+        if instance is None:
+            return Verdict(seat, error=InstanceNotFound(command.key))
+        expected = command.expected_version
+        attempt = Attempt(
+            command.key,
+            "delete",
+            max(moment.wall_ms, head.now_ms),
+            moment.actor,
+            expected_version=expected,
+            request_id=command.request_id,
+            traceparent=moment.traceparent,
+        )
+        if expected is not None and expected != instance.version:
+            conflict = VersionConflict(command.key, expected, instance.version, instance.value_json)
+            return self._stepping.refuse(seat, attempt, conflict)
+        return delete(head, attempt, instance, purge=command.purge)
+
     # --- timers and effects -------------------------------------------------------------------------------
 
     def timer(self, seat: Seat, command: FireTimer, moment: Moment) -> Verdict:
@@ -284,7 +308,12 @@ class Judge:
         """
         instance = seat.instance
         effect = stored or _running(instance, command.effect_id)
-        if instance is None or effect is None or effect.lease_token != command.lease_token:
+        if (
+            instance is None
+            or effect is None
+            or effect.lease_token != command.lease_token
+            or effect.uid != instance.uid  # of an incarnation that was deleted
+        ):
             return Verdict(seat, error=LeaseLost(command.key, command.effect_id))
         end = ended(
             effect,

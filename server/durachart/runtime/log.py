@@ -1,4 +1,4 @@
-"""The newest transitions in memory, in log order, so that watchers need not read them back from disk."""
+"""The newest changes in memory, in log order, so that watchers need not read them back from disk."""
 
 from __future__ import annotations
 
@@ -69,30 +69,55 @@ class Transition:
         return made if view is View.FULL else made._replace(data_json="")
 
 
+class Deletion:
+    """The last row of an instance that was deleted."""
+
+    __slots__ = ("entry", "key", "revision")
+
+    def __init__(self, revision: int, row: JournalRow) -> None:
+        """Keep a row with its place in the log."""
+        self.revision = revision
+        self.key: InstanceKey = row.key
+        self.entry: LogEntry = LogEntry(revision, row)
+
+    @property
+    def size_bytes(self) -> int:
+        """About what its texts hold in memory."""
+        return len(self.entry.row.details or "")
+
+    def journal_entry(self) -> JournalEntry:
+        """Its journal entry."""
+        return journal_entry(self.entry, ())
+
+
+Change = Transition | Deletion
+"""What watchers hear of."""
+
+
 class Stretch(NamedTuple):
     """A stretch of the log.
 
     Attributes:
-        transitions: Those wanted, by revision.
+        changes: Those wanted, by revision.
         through: All of those wanted up to this revision are there.
     """
 
-    transitions: list[Transition]
+    changes: list[Change]
     through: int
 
 
 class RecentLog:
-    """A bounded stretch of the newest transitions, and a call to those who wait for more."""
+    """A bounded stretch of the newest changes, and a call to those who wait for more."""
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         """Keep at most ``max_entries``, with contexts and payloads of at most about ``max_bytes``."""
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._transitions: deque[Transition] = deque()
+        self._changes: deque[Change] = deque()
         self._floor = 0
         self._newest = 0
-        self._listeners: list[Callable[[list[Transition], int], None]] = []
+        self._listeners: list[Callable[[list[Change], int], None]] = []
 
     @property
     def newest(self) -> int:
@@ -103,35 +128,35 @@ class RecentLog:
         """Start empty after ``revision``."""
         self._floor = self._newest = revision
 
-    def listen(self, listener: Callable[[list[Transition], int], None]) -> None:
-        """Call ``listener(transitions, newest)`` after each commit."""
+    def listen(self, listener: Callable[[list[Change], int], None]) -> None:
+        """Call ``listener(changes, newest)`` after each commit."""
         self._listeners.append(listener)
 
-    def append(self, transitions: list[Transition], newest: int) -> None:
-        """Take in a commit: its transitions by revision, and the revision of its last row."""
+    def append(self, changes: list[Change], newest: int) -> None:
+        """Take in a commit: its changes by revision, and the revision of its last row."""
         self._newest = newest
-        for transition in transitions:
-            self._transitions.append(transition)
-            self._bytes += transition.size_bytes
-        while len(self._transitions) > self._max_entries or self._bytes > self._max_bytes:
-            gone = self._transitions.popleft()
+        for change in changes:
+            self._changes.append(change)
+            self._bytes += change.size_bytes
+        while len(self._changes) > self._max_entries or self._bytes > self._max_bytes:
+            gone = self._changes.popleft()
             self._bytes -= gone.size_bytes
             self._floor = gone.revision
         for listener in self._listeners:
-            listener(transitions, newest)
+            listener(changes, newest)
 
     def covers(self, after: int) -> bool:
-        """Whether every transition with a revision over ``after`` is still here."""
+        """Whether every change with a revision over ``after`` is still here."""
         return after >= self._floor
 
     def read(self, after: int, limit: int, match: LogMatch) -> Stretch:
-        """Transitions with a revision over ``after`` that match, at most ``limit``. Only if `covers` them."""
-        found: list[Transition] = []
-        for transition in _after(self._transitions, after):
-            if matches(match, transition.key):
-                found.append(transition)
+        """Changes with a revision over ``after`` that match, at most ``limit``. Only if `covers` them."""
+        found: list[Change] = []
+        for change in _after(self._changes, after):
+            if matches(match, change.key):
+                found.append(change)
                 if len(found) == limit:
-                    return Stretch(found, transition.revision)
+                    return Stretch(found, change.revision)
         return Stretch(found, self._newest)
 
 
@@ -142,11 +167,11 @@ def matches(match: LogMatch, key: InstanceKey) -> bool:
     return match.machine is None or match.machine == (key.namespace, key.machine_id)
 
 
-def _after(transitions: deque[Transition], after: int) -> Iterable[Transition]:
+def _after(changes: deque[Change], after: int) -> Iterable[Change]:
     """Those with a revision over ``after``; whoever asks has usually missed little."""
-    newer: list[Transition] = []
-    for transition in reversed(transitions):
-        if transition.revision <= after:
+    newer: list[Change] = []
+    for change in reversed(changes):
+        if change.revision <= after:
             break
-        newer.append(transition)
+        newer.append(change)
     return reversed(newer)

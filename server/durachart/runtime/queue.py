@@ -43,7 +43,7 @@ from durachart.runtime.errors import (
 )
 from durachart.runtime.instance import Instance, Seat, restored
 from durachart.runtime.judge import Judge
-from durachart.runtime.log import Transition
+from durachart.runtime.log import Change
 from durachart.runtime.registry import DefinitionId, Registry
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.tracing import Tracing
@@ -67,8 +67,8 @@ _ROUNDS: Final = 16
 back."""
 _NOTHING_LOADED: Final = Loaded({}, {}, {}, {})
 
-CommitListener = Callable[[list[Transition], int, Writes], None]
-"""Called after a commit with its transitions, the revision of its last row (0: it has no row) and what was
+CommitListener = Callable[[list[Change], int, Writes], None]
+"""Called after a commit with its changes, the revision of its last row (0: it has no row) and what was
 written."""
 
 
@@ -243,7 +243,7 @@ class CommandQueue:
             else:
                 self._cache.put(key, seat)
         if revisions and (newest := max(revisions)):
-            self._tell(batch.transitions(revisions), newest, writes)
+            self._tell(batch.changes(revisions), newest, writes)
         again = []
         for ticket in tickets:
             if ticket.key in stale:
@@ -282,9 +282,9 @@ class CommandQueue:
             return False
         return True
 
-    def _tell(self, transitions: list[Transition], newest: int, writes: Writes) -> None:
+    def _tell(self, changes: list[Change], newest: int, writes: Writes) -> None:
         try:
-            self._on_commit(transitions, newest, writes)
+            self._on_commit(changes, newest, writes)
         except Exception as error:  # noqa: BLE001 - what is on disk must be answered whatever follows from it
             _log.error("commit not made known revision=%d", newest, exc_info=error)
 

@@ -27,6 +27,7 @@ from durachart.runtime.commands import (
     SYSTEM_ACTOR,
     Caller,
     CreateInstance,
+    DeleteInstance,
     FinishEffect,
     FireTimer,
     RetryEffect,
@@ -37,7 +38,7 @@ from durachart.runtime.doorbell import Doorbell
 from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
-from durachart.runtime.log import RecentLog, Transition
+from durachart.runtime.log import Change, RecentLog
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.outbox import EffectListener, Outbox
 from durachart.runtime.paging import page_limit
@@ -48,6 +49,7 @@ from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import (
     Accepted,
     Created,
+    Deleted,
     DueTimer,
     EffectRecord,
     InstanceState,
@@ -150,8 +152,8 @@ class Runtime:
         """Commands that wait for their turn."""
         return self._queue.depth
 
-    def _committed(self, transitions: list[Transition], newest: int, writes: Writes) -> None:
-        self._log.append(transitions, newest)
+    def _committed(self, changes: list[Change], newest: int, writes: Writes) -> None:
+        self._log.append(changes, newest)
         if writes.effects or writes.ends:
             self._outbox.committed(writes)
         if writes.timers:
@@ -220,6 +222,19 @@ class Runtime:
         if command.create_if_missing:
             await self._registry.load_latest(command.key.machine_id)
         return await self._answers.accepted(await self._queue.submit(command, caller), command.view)
+
+    async def delete_instance(self, command: DeleteInstance, caller: Caller) -> Deleted:
+        """End an instance with its timers and effects; answers after it is on disk.
+
+        Raises:
+            InvalidArgument: Not journaled.
+            InstanceNotFound: Not journaled.
+            VersionConflict: The instance is at another version than expected.
+            RequestIdReused: The request id was used for another request.
+        """
+        require_key(command.key)
+        require_request_id(command.request_id)
+        return await self._answers.deleted(await self._queue.submit(command, caller))
 
     async def get_state(self, key: InstanceKey, view: View = View.FULL) -> InstanceState:
         """The last committed state. Raises InstanceNotFound."""

@@ -87,6 +87,8 @@ class Verdict(NamedTuple):
         late: An effect that had been cancelled when its end was reported.
         done: False when there was nothing to do: a timer that is not pending, an effect that does not run.
         effect_id: Which effect a stop ended.
+        deleted: The instance as it was, when it was deleted; the seat is empty then.
+        purge: Whether what a deleted instance left behind goes with it.
     """
 
     seat: Seat
@@ -97,6 +99,8 @@ class Verdict(NamedTuple):
     late: EffectEnd | None = None
     done: bool = True
     effect_id: str = ""
+    deleted: Instance | None = None
+    purge: bool = False
 
 
 class Birth(NamedTuple):

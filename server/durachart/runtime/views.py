@@ -16,7 +16,7 @@ from durachart.definitions.findings import Finding
 from durachart.store.keys import InstanceKey
 
 InstanceStatus = Literal["active", "done"]
-Cause = Literal["create", "event", "timer", "effect"]
+Cause = Literal["create", "event", "timer", "effect", "delete"]
 Outcome = Literal["accepted", "refused"]
 EffectState = Literal["available", "running", "retryable", "completed", "discarded", "cancelled"]
 
@@ -115,7 +115,7 @@ class JournalEntry(NamedTuple):
         seq: Position in the instance's journal, from 1, without gaps.
         revision: Position in the store-wide order; increasing, not consecutive.
         cause: What kind of thing asked.
-        event_type: Empty for a creation, and for the end of an effect that sends no event.
+        event_type: Empty for a creation, a deletion, and the end of an effect that sends no event.
         data_json: The event's own keys, or the creation's input; empty when there were none, or when only the
             hash was kept.
         actor: Who asked; ``system`` for timers and effects.
@@ -124,9 +124,9 @@ class JournalEntry(NamedTuple):
         reason: Stable reason of a refusal; empty when accepted.
         message: One sentence; empty when accepted.
         from_version: Version before; 0 for a creation.
-        to_version: Version after.
+        to_version: Version after; a deletion counts as one.
         from_value_json: State value before; empty for a creation.
-        to_value_json: State value after; empty for a refused creation.
+        to_value_json: State value after; empty for a refused creation, and for a deletion.
         effects: In execution order.
         machine_version: The definition that judged; 0 when none did.
         expected_version: What the caller expected; None when nothing.
@@ -235,6 +235,59 @@ class Accepted(NamedTuple):
     effects: tuple[JournalEffect, ...]
 
 
+class Deleted(NamedTuple):
+    """Answer to a deletion.
+
+    Attributes:
+        state: The last one, in view BASIC.
+        replayed: Whether this is the recorded answer to an earlier call with the same request id.
+    """
+
+    state: InstanceState
+    replayed: bool
+
+
+class PreviewTransition(NamedTuple):
+    """One transition that an event could select.
+
+    Attributes:
+        source: Id of the state that declares it.
+        event_type: The descriptor it is declared under.
+        targets: Ids of its targets, in document order; empty: it stays.
+        guard: Name or text of its guard; empty: it has none.
+        passed: What the guard said, False when it failed; None: it was not asked, because another transition
+            was selected before.
+    """
+
+    source: str
+    event_type: str
+    targets: tuple[str, ...]
+    guard: str
+    passed: bool | None
+
+
+class Preview(NamedTuple):
+    """What an event would do.
+
+    Attributes:
+        accepted: Whether it would be accepted.
+        state: What it would lead to; when it would be refused, the state as it is.
+        changed: Whether value, context or status would differ.
+        effects: What it would ask for, in execution order, without ids.
+        reason: Why it would be refused; empty when accepted.
+        message: The same as a sentence.
+        transitions: Every one that could be selected, in the order of evaluation.
+    """
+
+    accepted: bool
+    state: InstanceState
+    changed: bool
+    effects: tuple[JournalEffect, ...]
+    reason: str
+    message: str
+    transitions: tuple[PreviewTransition, ...]
+
+
 class Stopped(NamedTuple):
     """Answer to a stop.
 
@@ -265,7 +318,7 @@ class WatchSpec(NamedTuple):
         resume_token: Go on strictly after it, without snapshots; empty starts with snapshots.
         view: How much state the frames carry.
         progress_interval: None is the server's default; clamped to 1 s to 60 s.
-        end_on_final: End once every watched instance has finished; only with ``instances``.
+        end_on_final: End once every watched instance has finished or was deleted; only with ``instances``.
     """
 
     instances: tuple[InstanceKey, ...] = ()
@@ -299,6 +352,22 @@ class WatchTransition(NamedTuple):
     changed: bool
 
 
+class WatchDeleted(NamedTuple):
+    """An instance was deleted; one created later under its name begins anew, with another uid.
+
+    Attributes:
+        resume_token: Goes on strictly after this frame.
+        key: Which instance.
+        uid: Which incarnation.
+        entry: The journal entry of the deletion.
+    """
+
+    resume_token: str
+    key: InstanceKey
+    uid: str
+    entry: JournalEntry
+
+
 class WatchSynced(NamedTuple):
     """All snapshots, or everything missed, has been sent; what follows is live."""
 
@@ -326,7 +395,7 @@ class WatchClosing(NamedTuple):
     reconnect_delay: timedelta | None
 
 
-WatchFrame = WatchSnapshot | WatchTransition | WatchSynced | WatchProgress | WatchClosing
+WatchFrame = WatchSnapshot | WatchTransition | WatchDeleted | WatchSynced | WatchProgress | WatchClosing
 
 
 class LeasedEffect(NamedTuple):

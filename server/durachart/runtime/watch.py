@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.clock import Clock, instant
+from durachart.runtime.deletion import DELETED
 from durachart.runtime.errors import (
     DurachartError,
     InstanceCorrupt,
@@ -31,7 +32,7 @@ from durachart.runtime.errors import (
 )
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
-from durachart.runtime.log import RecentLog, Transition
+from durachart.runtime.log import Change, Deletion, RecentLog
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
 from durachart.runtime.present import bare_state, instance_state
 from durachart.runtime.registry import Registry
@@ -40,6 +41,7 @@ from durachart.runtime.views import (
     InstanceState,
     View,
     WatchClosing,
+    WatchDeleted,
     WatchFrame,
     WatchProgress,
     WatchSnapshot,
@@ -73,18 +75,18 @@ class _Watcher:
     __slots__ = ("_waiter", "behind", "pending")
 
     def __init__(self) -> None:
-        self.pending: list[Transition] = []
+        self.pending: list[Change] = []
         self.behind = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def offer(self, transition: Transition) -> None:
+    def offer(self, change: Change) -> None:
         if self.behind:
             return
         if len(self.pending) >= _PENDING:
             self.pending.clear()
             self.behind = True
         else:
-            self.pending.append(transition)
+            self.pending.append(change)
         self.wake()
 
     def wake(self) -> None:
@@ -123,12 +125,12 @@ class _Seen:
         self._revisions.append(revision)
         self._highest = max(self._highest, revision)
 
-    def shows(self, transition: Transition) -> bool:
-        """Whether a snapshot showed this transition's result or a later one."""
-        if transition.revision > self._highest:
+    def shows(self, change: Change) -> bool:
+        """Whether a snapshot showed this change's result or a later one."""
+        if change.revision > self._highest:
             return False
-        page = bisect_left(self._last_keys, transition.key)
-        return page < len(self._revisions) and transition.revision <= self._revisions[page]
+        page = bisect_left(self._last_keys, change.key)
+        return page < len(self._revisions) and change.revision <= self._revisions[page]
 
 
 class Watches:
@@ -162,15 +164,15 @@ class Watches:
         for watcher in self.live:
             watcher.wake()
 
-    def _committed(self, transitions: list[Transition], _newest: int) -> None:
+    def _committed(self, changes: list[Change], _newest: int) -> None:
         if not self.live:
             return
-        for transition in transitions:
-            key = transition.key
+        for change in changes:
+            key = change.key
             for watcher in self.by_key.get(key, ()):
-                watcher.offer(transition)
+                watcher.offer(change)
             for watcher in self.by_machine.get((key.namespace, key.machine_id), ()):
-                watcher.offer(transition)
+                watcher.offer(change)
 
     async def watch(self, spec: WatchSpec) -> AsyncGenerator[list[WatchFrame], None]:
         """Frames in order, in lists of at least one.
@@ -226,8 +228,7 @@ class _Watch:
                 async for frames in self._snapshots(start):
                     yield frames
             elif self._spec.end_on_final:
-                for page in [await self._all.store.get_instances(self._keys)]:
-                    self._note_finished(page)
+                await self._note_ended()
             async for frames in self._catch_up():
                 yield frames
             yield [WatchSynced(self._token())]
@@ -338,7 +339,16 @@ class _Watch:
             if stored.row.status != "active":
                 self._unfinished.discard(stored.row.key)
 
-    # --- transitions ----------------------------------------------------------------------------------------
+    async def _note_ended(self) -> None:
+        """On resume: what finished or was deleted up to the token is not told of again."""
+        page = await self._all.store.get_instances(self._keys)
+        self._note_finished(page)
+        for key in self._unfinished.difference(stored.row.key for stored in page.instances):
+            last = await self._all.history.last_change(key)
+            if last is not None and last.row.status == DELETED and last.revision <= self._cursor:
+                self._unfinished.discard(key)
+
+    # --- changes --------------------------------------------------------------------------------------------
 
     async def _catch_up(self) -> AsyncIterator[list[WatchFrame]]:
         """Everything after the cursor. When it ends, the watcher is live: nothing lies between."""
@@ -346,16 +356,16 @@ class _Watch:
         limit = self._all.settings.watch_frames
         while True:
             if log.covers(self._cursor):
-                transitions, through = log.read(self._cursor, limit, self._match)
-                if not transitions:
+                changes, through = log.read(self._cursor, limit, self._match)
+                if not changes:
                     self._cursor = max(self._cursor, through)
                     self._attach()
                     return
             else:
                 page = await self._all.store.read_log(self._cursor, limit, self._match)
-                transitions = await self._all.history.transitions(page.entries)
+                changes = await self._all.history.changes(page.entries)
                 through = page.through
-            frames = self._frames(transitions)
+            frames = self._frames(changes)
             self._cursor = through
             if frames:
                 yield frames
@@ -384,23 +394,23 @@ class _Watch:
             return self._all.settings.progress_interval
         return min(max(asked, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
 
-    def _frames(self, transitions: Sequence[Transition]) -> list[WatchFrame]:
+    def _frames(self, changes: Sequence[Change]) -> list[WatchFrame]:
         view: View = self._spec.view
         frames: list[WatchFrame] = []
-        for transition in transitions:
-            if self._seen.shows(transition):
+        for change in changes:
+            if self._seen.shows(change):
                 continue
-            if transition.finishes:
-                self._unfinished.discard(transition.key)
-            token = self._tokens.make(ResumePoint(transition.revision))
-            frames.append(
-                WatchTransition(
-                    token,
-                    transition.state(view),
-                    transition.journal_entry(view),
-                    transition.entry.row.changed,
-                )
-            )
+            token = self._tokens.make(ResumePoint(change.revision))
+            row = change.entry.row
+            if isinstance(change, Deletion):
+                self._unfinished.discard(change.key)
+                frames.append(WatchDeleted(token, change.key, row.uid, change.journal_entry()))
+                continue
+            if change.finishes:
+                self._unfinished.discard(change.key)
+            elif row.cause == "create" and self._match.keys is not None:
+                self._unfinished.add(change.key)  # anew, after a deletion
+            frames.append(WatchTransition(token, change.state(view), change.journal_entry(view), row.changed))
         return frames
 
     # --- being live -----------------------------------------------------------------------------------------

@@ -115,8 +115,9 @@ class InstanceDelete(NamedTuple):
         tombstone: What is remembered of it.
         from_version: The version it was judged on; the commit holds only if it is still there, of the
             tombstone's uid. None: it was made in the same batch, and was never stored.
-        purge: Remove its journal rows before ``tombstone.seq``, its request ids but for those of the batch,
-            its effects, attempts and steps.
+        purge: After everything else of the batch, remove its journal rows and request ids with a ``seq``
+            under ``tombstone.seq``, and all effects, attempts and steps but those of the instance that the
+            batch leaves under this name, if it leaves one.
     """
 
     tombstone: TombstoneRow

@@ -18,6 +18,7 @@ from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import EffectRow, InstanceRow, RequestRow
 from durachart.store.sqlite import statements as sql
 from durachart.store.sqlite.deletion import delete, purge
+from durachart.store.sqlite.deletion import delete, purge
 
 _NOTHING_WRITTEN = CommitResult((), frozenset())
 _CANCEL_ON_EXIT = EffectRow._fields.index("cancel_on_exit")
@@ -92,6 +93,8 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
         _require(moved.rowcount, writes.updates)
     if writes.deletes:
         _require(delete(connection, writes.deletes), writes.deletes)
+    if writes.deletes:
+        _require(delete(connection, writes.deletes), writes.deletes)
     if writes.inserts:
         many(sql.INSERT_INSTANCE.sql, writes.inserts)
     if writes.journal:
@@ -106,6 +109,9 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
         many(sql.DELETE_TIMER.sql, [sql.arrange_timer_gone(timer) for timer in writes.timers_gone])
     if writes.timers:
         many(sql.INSERT_TIMER.sql, writes.timers)
+    if writes.deletes:
+        # Last, because what the batch itself wrote of the instance goes as well.
+        purge(connection, writes.deletes)
     if writes.deletes:
         # Last, because what the batch itself wrote of the instance goes as well.
         purge(connection, writes.deletes)
