@@ -262,14 +262,29 @@ class Judge:
     # --- timers and effects -------------------------------------------------------------------------------
 
     def timer(self, seat: Seat, command: FireTimer, moment: Moment) -> Verdict:
-        """Deliver a timer's event, if exactly that arming is pending and due."""
-        instance, head = seat
-        timer = _pending(instance, command)
-        if instance is None or timer is None or timer.due_at_ms > moment.wall_ms:
+        """Deliver a timer's event, if exactly that arming is pending and due.
+
+        Timers of the instance that were due before it are delivered first: the order must not depend on who
+        asks for which. One of them may cancel it.
+        """
+        asked = _pending(seat.instance, command)
+        if asked is None or asked.due_at_ms > moment.wall_ms:
             return Verdict(seat, done=False)
+        verdict = Verdict(seat)
+        # What is armed meanwhile is due later: at this instant at the earliest, and with a higher sequence.
+        while (pending := _pending(verdict.seat.instance, command)) is not None:
+            assert verdict.seat.instance is not None
+            timer = min(verdict.seat.instance.snapshot.timers, key=_due_order)
+            verdict = _joined(verdict, self._fire(verdict.seat, verdict.seat.instance, timer, moment))
+            if timer is pending:
+                return verdict
+        return verdict._replace(done=False)
+
+    def _fire(self, seat: Seat, instance: Instance, timer: Timer, moment: Moment) -> Verdict:
+        head = seat.head
         own = {key: value for key, value in timer.event.items() if key != "type"}
         attempt = Attempt(
-            command.key,
+            instance.key,
             "timer",
             max(moment.wall_ms, head.now_ms),
             SYSTEM_ACTOR,
@@ -451,6 +466,19 @@ def _pending(instance: Instance | None, command: FireTimer) -> Timer | None:
         if timer.key == command.timer_key and timer.sequence == command.sequence:
             return timer
     return None
+
+
+def _due_order(timer: Timer) -> tuple[int, int]:
+    return timer.due_at_ms, timer.sequence
+
+
+def _joined(first: Verdict, then: Verdict) -> Verdict:
+    """Two verdicts on one instance as one."""
+    return then._replace(
+        recorded=(*first.recorded, *then.recorded),
+        outbox=(*first.outbox, *then.outbox),
+        ends=(*first.ends, *then.ends),
+    )
 
 
 def _running(instance: Instance | None, effect_id: str) -> EffectRow | None:
