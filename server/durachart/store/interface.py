@@ -14,8 +14,10 @@ raises ``StoreFailed`` when the database fails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Flag, auto
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from durachart.store.keys import InstanceKey
@@ -218,11 +220,15 @@ class InstancesPage(NamedTuple):
 
     Attributes:
         instances: In the order asked for.
-        revision: The newest revision at the cut.
+        revision: The newest final revision at the cut: the log up to it is what it is for ever.
+        ahead: With several nodes a cut may show rows of the log beyond ``revision``, others between them
+            still being on their way. For each instance that has such rows: the revision of its last one.
+            The cut shows what those rows made.
     """
 
     instances: list[StoredInstance]
     revision: int
+    ahead: Mapping[InstanceKey, int] = MappingProxyType({})
 
 
 class Leased(NamedTuple):
@@ -281,6 +287,21 @@ class EffectDetails(NamedTuple):
     steps: tuple[StepRow, ...]
 
 
+class Hint(Flag):
+    """What another node may have changed."""
+
+    LOG = auto()
+    """The journal has new rows."""
+    EFFECTS = auto()
+    """Effects wait to be leased."""
+    ENDS = auto()
+    """Effects have ended."""
+    TIMERS = auto()
+    """Timers were armed."""
+
+
+HintListener = Callable[[Hint], None]
+
 Expirable = Literal["instances", "deleted", "effects", "requests", "journal"]
 """What retention removes: finished instances with all that is theirs; what deleted instances left behind;
 effects of living instances that have ended, with attempts and steps; request ids; journal rows of living
@@ -303,6 +324,12 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was begun and let go of the database. May be called again."""
+
+    def listen(self, listener: HintListener) -> None:
+        """Call ``listener`` on the loop when another node may have changed something, and when that may have
+        gone unnoticed. A call may be lost: whoever waits for others looks for itself every now and then.
+        Nobody is called where the database is ``exclusive``.
+        """
 
     # --- the event path ---
 
@@ -340,10 +367,14 @@ class Store(Protocol):
         """The accepted rows from ``first_seq`` to ``last_seq``, both inclusive, by seq."""
 
     async def read_log(self, after: int, limit: int, match: LogMatch) -> LogPage:
-        """Accepted rows with a revision over ``after``, by revision, at most ``limit`` (>= 1) of them."""
+        """Accepted rows with a final revision over ``after``, by revision, at most ``limit`` (>= 1)."""
 
     async def newest_revision(self) -> int:
-        """Of the last row committed; 0 when there is none."""
+        """Of the last row that is final: all rows up to it are there. 0 when there is none.
+
+        With one node that is the last row committed. With several, a row committed a moment ago may lie beyond
+        it, as long as a transaction that began before is under way.
+        """
 
     async def compacted_revision(self) -> int:
         """Retention removed rows up to this revision, inclusive; 0: none."""

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from durachart.store.errors import StoreFailed, StoreNotOpened
-from durachart.store.interface import CommitResult, Leased, Loaded, Wanted, Writes
+from durachart.store.interface import CommitResult, HintListener, Leased, Loaded, Wanted, Writes
 from durachart.store.keys import InstanceKey
 from durachart.store.migrate import upgrade
 from durachart.store.reads import Reads
@@ -111,6 +111,9 @@ class SqliteStore(Reads):
         await self._writer.stop()
         await self._engine.dispose()
         self._lock.release()
+
+    def listen(self, listener: HintListener) -> None:
+        """See ``Store``. There are no others."""
 
     # --- the event path ---
 
