@@ -386,6 +386,14 @@ async def test_over_a_limit_the_service_says_which_and_by_how_much() -> None:
         for definition, sentence in (
             (ring(50_001), "the machine has 50,001 states; at most 50,000 are taken"),
             (nested(65), "states are nested 65 deep; at most 64 are taken"),
+            (
+                {"machine": DOOR, "implementations": {"guards": {f"g{n}": "true" for n in range(20_001)}}},
+                "there are 20,001 expressions; at most 20,000 are taken",
+            ),
+            (
+                json.dumps({**DOOR, "states": {f"s{n}": {} for n in range(600_000)}}),
+                "the document has at least 1,200,004 values; at most 1,000,000 are taken",
+            ),
         ):
             with pytest.raises(Refused) as refused:
                 await client.publish(definition)

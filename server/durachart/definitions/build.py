@@ -12,7 +12,13 @@ from typing import Any
 
 from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.findings import Finding
-from durachart.definitions.implementations import UNTYPED, Implementations, Plugins, Scopes
+from durachart.definitions.implementations import (
+    UNTYPED,
+    Implementations,
+    Plugins,
+    Scopes,
+    within_expression_limit,
+)
 from durachart.definitions.report import Report
 from durachart.definitions.states import StateSource, kind_of, pointer_below, read_states
 from durachart.definitions.targets import Targets
@@ -90,6 +96,8 @@ def compile_machine(
             f"implementations are an object, not {kind_of(implementations)}",
         )
     if not isinstance(machine_config, Mapping) or not isinstance(implementations, Mapping):
+        return None, report.findings
+    if not within_expression_limit(implementations, implementations_path, report):
         return None, report.findings
     if sources is None:
         sources = read_states(machine_config, machine_path, report)

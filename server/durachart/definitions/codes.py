@@ -44,6 +44,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
             nested_too_deeply="Objects and arrays, or states, are nested deeper than allowed.",
             number_too_large="A number has no finite value.",
             text_broken="The text is no UTF-8, or a string holds half a character.",
+            too_many_values="The text has more values than allowed.",
             yaml_alias="A YAML alias; the content has to be written out.",
             yaml_key="A YAML key that is no string.",
             yaml_malformed="The text is no YAML.",

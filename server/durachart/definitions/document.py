@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, NoReturn
 
+import orjson
 import yaml
 
 from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.findings import Finding, pointer
-from durachart.definitions.report import MAX_FINDINGS
-from durachart.definitions.states import kind_of
+from durachart.definitions.report import MAX_FINDINGS, Report
+from durachart.definitions.states import MAX_STATES, kind_of, within_limits
 
 Format = Literal["json", "yaml"]
 
@@ -33,6 +35,12 @@ MAX_DEPTH = 200
 
 MAX_KEY_LENGTH = 1_024
 """Characters of an object's key: places in the document are named by them."""
+
+MAX_VALUES = 1_000_000
+"""Objects, arrays, and commas in them: what it costs to read a text, and to check it, goes with their number.
+
+A machine of the most states, each with ten transitions, has 600,000.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,10 @@ def parse_document(text: str | bytes, format: Format = "json") -> Document:  # n
     Raises:
         DefinitionInvalid: It is no such document; with line and column where that helps.
     """
-    data = parse_data(text, format)
+    raw = _bounded(text, format)
+    if format == "json" and raw.count(b"{") > MAX_STATES:
+        _check_states(raw)
+    data = _parse(raw, format)
     if not isinstance(data, dict):
         _refuse("document_not_object", f"a definition is an object, not {kind_of(data)}")
     if "machine" in data:
@@ -83,6 +94,11 @@ def parse_data(text: str | bytes, format: Format = "json") -> Any:  # noqa: A002
     Raises:
         DefinitionInvalid: See ``parse_document``.
     """
+    return _parse(_bounded(text, format), format)
+
+
+def _bounded(text: str | bytes, format: Format) -> bytes:  # noqa: A002
+    """The text as bytes without a byte order mark, if it has no more bytes and values than allowed."""
     limit = MAX_BYTES if format == "json" else MAX_YAML_BYTES
     if isinstance(text, str):
         # A character is at least a byte: what is too long is not encoded first.
@@ -96,11 +112,17 @@ def parse_data(text: str | bytes, format: Format = "json") -> Any:  # noqa: A002
     if size > limit:
         hint = "" if format == "json" else f"JSON may have {MAX_BYTES:,} bytes"
         _refuse("document_too_large", f"the document has {size:,} bytes; the limit is {limit:,}", hint)
+    if format == "json":
+        _check_number_of_values(raw)
+    return raw.removeprefix(BOM_UTF8)
+
+
+def _parse(raw: bytes, format: Format) -> Any:  # noqa: A002
     try:
-        decoded = raw.decode("utf-8-sig")
+        text = raw.decode()
     except UnicodeDecodeError as error:
         _refuse("text_broken", f"the document is not UTF-8 at byte {error.start}")
-    return _parse_json(decoded) if format == "json" else _parse_yaml(decoded)
+    return _parse_json(text) if format == "json" else _parse_yaml(text)
 
 
 def _refuse(code: str, message: str, hint: str = "", path: str = "") -> NoReturn:
@@ -108,6 +130,50 @@ def _refuse(code: str, message: str, hint: str = "", path: str = "") -> NoReturn
 
 
 # --- JSON --------------------------------------------------------------------------------------------------
+
+
+def _check_number_of_values(raw: bytes) -> None:
+    """Refuse a text with too many values before any of them is made; takes some tens of milliseconds.
+
+    First everything is counted, in strings as well. Only when that is too much, strings are taken out, which
+    can be done without reading: outside of them there is no backslash, so what remains of the text after its
+    escapes are gone alternates at each quote.
+    """
+    if _values_in(raw) <= MAX_VALUES:
+        return
+    plain = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    # A member is two strings at most.
+    found = plain.count(b'"') // 4
+    if found <= MAX_VALUES:
+        found = _values_in(b"".join(plain.split(b'"')[::2]))
+    if found > MAX_VALUES:
+        _refuse(
+            "too_many_values",
+            f"the document has at least {found:,} values; at most {MAX_VALUES:,} are taken",
+            f"make machines of its parts, each of at most {MAX_STATES:,} states, and keep data elsewhere",
+        )
+
+
+def _check_states(raw: bytes) -> None:
+    """Refuse a machine with too many states, or too deep ones, from a reading that is quick and less strict.
+
+    The strict one takes three times as long for those that are far over the limit.
+    """
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return  # The strict reading says what it is.
+    machine, path = data, ""
+    if isinstance(data, dict) and "machine" in data:
+        machine, path = data["machine"], "/machine"
+    report = Report()
+    if not within_limits(machine, path, report):
+        raise DefinitionInvalid(report.findings)
+
+
+def _values_in(raw: bytes) -> int:
+    """How many objects, arrays, and commas there are; of filled ones as many as they have parts."""
+    return raw.count(b"{") + raw.count(b"[") + raw.count(b",")
 
 
 class _Repeated(dict[str, Any]):
@@ -126,8 +192,10 @@ def _parse_json(text: str) -> Any:
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal repeated, longest
+        if not pairs:
+            return {}
         found = dict(pairs)
-        if found and (length := max(map(len, found))) > longest:
+        if (length := max(map(len, found))) > longest:
             longest = length
         if len(found) == len(pairs):
             return found

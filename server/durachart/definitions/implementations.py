@@ -70,6 +70,28 @@ class ActionBody:
     call: Evaluate | None = None
 
 
+def within_expression_limit(sections: object, path: str, report: Report) -> bool:
+    """Whether there are no more expressions than are compiled; reports it if there are.
+
+    Only counts, so that what is refused is refused at once.
+    """
+    count = 0
+    for name in _SECTIONS:
+        level: list[Any] = [sections.get(name)] if isinstance(sections, Mapping) else []
+        while level:
+            level = [child for value in level if isinstance(value, Mapping) for child in value.values()]
+            count += sum(isinstance(child, str) for child in level)
+    if count <= MAX_EXPRESSIONS:
+        return True
+    report.error(
+        "too_many_expressions",
+        path,
+        f"there are {count:,} expressions; at most {MAX_EXPRESSIONS:,} are taken",
+        "use one guard or action for what differs in its parameters alone, or make machines of the parts",
+    )
+    return False
+
+
 class Implementations:
     """Looks names up, compiling each once.
 
@@ -99,21 +121,9 @@ class Implementations:
             else:
                 self._sections[section] = {}
                 self._malformed(pointer_below(path, section), "an object by name", content)
-        if not self._within_limits():
-            report.error("too_many_expressions", path, f"there are more than {MAX_EXPRESSIONS:,} expressions")
-            self._sections = {section: {} for section in _SECTIONS}
         self._guards: dict[str, Guard] = {}
         self._bodies: dict[str, ActionBody] = {}
         self._delays: dict[str, float | Evaluate | None] = {}
-
-    def _within_limits(self) -> bool:
-        count = 0
-        for section in self._sections.values():
-            level: list[Any] = [section]
-            while level and count <= MAX_EXPRESSIONS:
-                level = [child for value in level if isinstance(value, Mapping) for child in value.values()]
-                count += sum(isinstance(child, str) for child in level)
-        return count <= MAX_EXPRESSIONS
 
     def compile_all(self, targets: Targets) -> None:
         """Compile what is there, used or not, so that every problem in it is reported."""

@@ -15,21 +15,22 @@ from durachart.definitions.build import compile_machine
 from durachart.definitions.effect_spec import EffectSpec, parse_effects
 from durachart.definitions.expression_types import check_types, scopes_of
 from durachart.definitions.findings import Finding
-from durachart.definitions.implementations import Plugins
+from durachart.definitions.implementations import Plugins, within_expression_limit
 from durachart.definitions.lint import check_derived_data, check_trivial, check_write_frequency
 from durachart.definitions.names import check_integers, check_machine_id, check_names
 from durachart.definitions.references import References
 from durachart.definitions.report import MAX_FINDINGS, Report
 from durachart.definitions.schemas import Schemas, parse_schemas
 from durachart.definitions.shapes import check_shapes
-from durachart.definitions.states import read_states
+from durachart.definitions.states import read_states, within_limits
 from durachart.definitions.topology import check_topology
 from durachart.definitions.trial import check_start
 from durachart.definitions.uses import State, read_uses
 from durachart.engine import Machine
 
 SECTIONS: Final = ("machine", "implementations", "schemas", "effects")
-_LIMITS: Final = frozenset({"too_many_states", "nested_too_deeply"})
+_LIMITS: Final = frozenset({"id_too_long", "schema_too_large"})
+"""Findings after which looking further could take as long as for a definition that is not over a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,21 @@ def check_document(
     """
     report = Report()
     _check_sections(document, report)
-    schemas = parse_schemas(document.get("schemas"), report.findings)
-    effects = parse_effects(document.get("effects"), report.findings, handlers=handlers)
     config = document.get("machine", {})
     implementations = document.get("implementations", {})
     reading = Report()
+    if not (
+        within_expression_limit(implementations, "/implementations", reading)
+        and within_limits(config, machine_path, reading)
+    ):
+        return Checked(None, Schemas(), {}, tuple(reading.findings))
+    schemas = parse_schemas(document.get("schemas"), report.findings)
+    if _over_a_limit(report.findings):
+        return Checked(None, schemas, {}, _merged(document, machine_path, (), report.findings))
     sources = read_states(config, machine_path, reading) if isinstance(config, Mapping) else []
-    if any(finding.code in _LIMITS for finding in reading.findings):
-        # What is too large is refused at once; looking further would take as long as for one that is not.
-        return Checked(None, schemas, effects, _merged(document, machine_path, reading.findings, ()))
+    if _over_a_limit(reading.findings):
+        return Checked(None, schemas, {}, _merged(document, machine_path, reading.findings, report.findings))
+    effects = parse_effects(document.get("effects"), report.findings, handlers=handlers)
     states = read_uses(sources)
     machine, built = compile_machine(
         config,
@@ -106,6 +113,10 @@ def check_document(
             check_start(machine, schemas, machine_path, "/schemas", report)
     findings = _merged(document, machine_path, [*reading.findings, *built], report.findings)
     return Checked(machine, schemas, effects, findings)
+
+
+def _over_a_limit(findings: Iterable[Finding]) -> bool:
+    return any(finding.code in _LIMITS for finding in findings)
 
 
 def plugin_uses(document: Mapping[str, Any], plugins: Plugins) -> frozenset[tuple[str, str]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,6 +103,10 @@ class _Node:
     below: dict[str | int, list[int]]
 
 
+_Anchors = Mapping[str, tuple[object, tuple[str | int, ...]]]
+"""Subschemas by the names that `$anchor` gives them, and where they stand."""
+
+
 class _Graph:
     """The subschemas of one schema, numbered in the order of their discovery; 0 is the schema itself."""
 
@@ -111,7 +115,7 @@ class _Graph:
         self.nodes: list[_Node] = []
         self.recursive = False
         self._known: dict[int, int] = {}
-        self._anchors = dict(_anchors(schema))
+        self._anchors: _Anchors | None = None
         self._pending: list[tuple[int, dict[str, Any]]] = []
         self._number(schema, ())
         while self._pending:
@@ -164,6 +168,8 @@ class _Graph:
                 f"only references inside the schema are followed, this one leads to {str(ref)[:100]!r}",
             )
         if ref[1:2] not in ("", "/"):
+            if self._anchors is None:
+                self._anchors = dict(_anchors(self.root))
             if ref[1:] not in self._anchors:
                 raise SchemaRefused("schema_ref_not_found", at, f"the schema has no anchor {ref[1:101]!r}")
             return self._anchors[ref[1:]]

@@ -46,7 +46,7 @@ def javascript_order(keys: Iterable[str]) -> list[str]:
     return sorted(indexes, key=int) + [key for key in written if key not in first]
 
 
-def within_limits(config: Mapping[str, Any], path: str, report: Report) -> bool:
+def within_limits(config: object, path: str, report: Report) -> bool:
     """Whether a machine has no more states, and no deeper ones, than can be read; reports it if not.
 
     Only counts, so that what is refused is refused at once.

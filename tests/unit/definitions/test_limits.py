@@ -5,11 +5,12 @@ import json
 import pytest
 
 from durachart.definitions.build import build_machine, compile_machine
-from durachart.definitions.document import MAX_BYTES, MAX_DEPTH, parse_document
+from durachart.definitions.definition import check_definition
+from durachart.definitions.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_document
 from durachart.definitions.errors import DefinitionInvalid
 from durachart.definitions.implementations import MAX_EXPRESSIONS
 from durachart.definitions.simulation import Simulator
-from durachart.definitions.states import MAX_NESTING, MAX_STATES
+from durachart.definitions.states import MAX_ID_LENGTH, MAX_NESTING, MAX_STATES
 
 
 def codes(machine, implementations=None):
@@ -68,11 +69,77 @@ def test_a_document_of_the_largest_size_is_read():
     assert len(document.machine["context"]["x"]) == MAX_BYTES - len(text)
 
 
+def with_values(count, filler="0"):
+    """A text of exactly so many objects, arrays and commas."""
+    return '{"context":{"a":[' + ",".join([filler] * (count - 2)) + "]}}"
+
+
+def test_a_document_of_the_most_values_is_read():
+    assert len(parse_document(with_values(MAX_VALUES)).machine["context"]["a"]) == MAX_VALUES - 2
+
+
+@pytest.mark.parametrize("filler", ["0", '""', "{}", "[[]]", '{"":""}'])
+def test_a_document_of_more_values_is_refused_as_text(filler):
+    with pytest.raises(
+        DefinitionInvalid, match=r"has at least [1-3],\d+,\d+ values; at most 1,000,000 are taken"
+    ):
+        parse_document(with_values(MAX_VALUES + 1, filler)[:MAX_BYTES])
+
+
+@pytest.mark.parametrize("text", [",{[" * 1_000_000, r"\"," * 1_000_000, r"\\\"{" * 1_000_000])
+def test_what_stands_in_strings_is_no_value(text):
+    document = parse_document('{"description":"' + text + r'\\","id":"m"}')
+    assert document.machine["description"] == json.loads(f'"{text}"') + "\\"
+    assert document.machine["id"] == "m"
+
+
+def test_a_text_of_strings_alone_is_refused_before_it_is_taken_apart():
+    with pytest.raises(DefinitionInvalid, match="values; at most"):
+        parse_document("[" + ",".join(['""'] * 3_000_000) + "]")
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", '{"machine":'])
+def test_far_too_many_states_are_counted(before):
+    text = '{"id":"m","states":{' + ",".join(f'"s{index}":{{}}' for index in range(300_000)) + "}}"
+    with pytest.raises(DefinitionInvalid, match="has 300,001 states; at most 50,000 are taken") as refused:
+        parse_document(before + text + ("}" if before.startswith("{") else ""))
+    assert refused.value.findings[0].path == ("/machine" if before.startswith("{") else "")
+
+
+def test_objects_that_are_no_states_are_not_counted_as_such():
+    text = '{"id":"m","context":{"a":[' + ",".join(["{}"] * (MAX_STATES + 1)) + "]}}"
+    assert len(parse_document(text).machine["context"]["a"]) == MAX_STATES + 1
+    for broken in ("\ud800", "1" * 30, "NaN"):
+        with pytest.raises(DefinitionInvalid):
+            parse_document(text[:-1] + f',"meta":{broken}}}}}')
+
+
 def test_expressions_are_limited_in_number_and_not_compiled_beyond():
     many = {f"g{index}": "(" for index in range(MAX_EXPRESSIONS + 1)}
     assert codes({}, {"guards": many}) == ["too_many_expressions"]
     entries = {f"k{index}": "(" for index in range(MAX_EXPRESSIONS + 1)}
     assert codes({}, {"actions": {"a": {"assign": entries}}}) == ["too_many_expressions"]
+
+
+def test_as_many_expressions_as_allowed_are_compiled():
+    implementations = {"guards": {f"g{index}": "true" for index in range(MAX_EXPRESSIONS)}}
+    assert codes({}, implementations) == []
+    found = check_definition(
+        {"machine": {}, "implementations": {"guards": {**implementations["guards"], "g": "1"}}}
+    )
+    assert [(finding.code, finding.message) for finding in found] == [
+        ("too_many_expressions", "there are 20,001 expressions; at most 20,000 are taken")
+    ]
+
+
+def test_what_is_over_a_limit_is_looked_at_no_further():
+    machine = {"id": "m", "initial": "nowhere", "states": {"a": {"id": "i" * (MAX_ID_LENGTH + 1)}}}
+    assert [finding.code for finding in check_definition(machine)] == ["id_too_long"]
+    machine["states"] = {"a": {"id": "i" * MAX_ID_LENGTH}}
+    assert [finding.code for finding in check_definition(machine)] == ["initial_not_found"]
+    schemas = {"context": {"allOf": [{}] * 20_000}}
+    found = check_definition({"machine": machine, "schemas": schemas})
+    assert [finding.code for finding in found] == ["schema_too_large"]
 
 
 def test_wide_parallel_states_start_and_step():
