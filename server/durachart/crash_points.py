@@ -51,8 +51,8 @@ class CrashPointUnknown(ValueError):
     def __init__(self, asked: str) -> None:
         self.asked = asked
         super().__init__(
-            f"{VARIABLE}: {asked!r} is no crash point; write NAME:N, or NAME:N:stop to halt, with N from 1 and "
-            f"one of {', '.join(POINTS)}"
+            f"{VARIABLE}: {asked!r} is no crash point; write NAME:N, or NAME:N:stop to halt, with N from 1 "
+            f"and one of {', '.join(POINTS)}"
         )
 
 
