@@ -89,7 +89,7 @@ class Lease:
             try:
                 return await make(timedelta(seconds=left_s))
             except errors.ServerError as error:
-                if not is_transient(error) and not isinstance(error, errors.DeadlineExceeded):
+                if not _in_passing(error):
                     raise
                 _log.warning(
                     "effect call not answered instance=%s effect_id=%s error=%s",
@@ -130,3 +130,9 @@ class Lease:
         return await self.call(
             lambda left: self._effects.step_failed(self._leased, name, error, timeout=left)
         )
+
+
+def _in_passing(error: errors.ServerError) -> bool:
+    """Whether the same call may be answered later. UNKNOWN without a reason is a connection that was cut."""
+    cut = error.code == "UNKNOWN" and not error.reason
+    return cut or is_transient(error) or isinstance(error, errors.DeadlineExceeded)

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from durachart_client.gen import (
+    effect_service_pb2_grpc,
     machine_service_pb2_grpc,
     state_machine_service_pb2_grpc,
     token_service_pb2_grpc,
@@ -42,7 +43,10 @@ class Server:
         return await answer if isinstance(answer, Awaitable) else answer
 
     async def stream(self, name: str, request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        self._note(name, request, context)
+        if hasattr(request, "__aiter__"):
+            request = self._noted(name, request, context)
+        else:
+            self._note(name, request, context)
         await self._count(+1)
         try:
             async for message in self.script[name](request, context):
@@ -54,6 +58,13 @@ class Server:
         """Wait until exactly ``count`` streams are open."""
         async with self.changed:
             await self.changed.wait_for(lambda: self.open_streams == count)
+
+    async def _noted(
+        self, name: str, requests: AsyncIterator[Any], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[Any]:
+        async for request in requests:
+            self._note(name, request, context)
+            yield request
 
     def _note(self, name: str, request: Any, context: grpc.aio.ServicerContext) -> None:
         copy = type(request)()
@@ -99,9 +110,15 @@ async def serving(server: Server, port: int = 0) -> AsyncIterator[tuple[grpc.aio
             token_service_pb2_grpc.add_TokenServiceServicer_to_server,
             token_service_pb2_grpc.TokenServiceServicer,
         ),
+        (
+            effect_service_pb2_grpc.add_EffectServiceServicer_to_server,
+            effect_service_pb2_grpc.EffectServiceServicer,
+        ),
         (health_pb2_grpc.add_HealthServicer_to_server, health_pb2_grpc.HealthServicer),
     ):
-        add(_servicer(base, server, frozenset({"WatchState", "WatchTokens", "Watch"})), front)
+        add(
+            _servicer(base, server, frozenset({"WatchState", "WatchTokens", "Watch", "StreamEffects"})), front
+        )
     bound = front.add_insecure_port(f"127.0.0.1:{port}")
     await front.start()
     try:
