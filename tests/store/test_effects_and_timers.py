@@ -16,8 +16,8 @@ from durachart.runtime.commands import (
     RetryEffect,
     StopEffect,
 )
+from durachart.runtime.effect_views import EffectState, LeasedEffect
 from durachart.runtime.errors import InstanceNotFound, InvalidArgument, LeaseLost, RequestIdReused
-from durachart.runtime.views import EffectState, LeasedEffect
 from durachart.store.interface import Store
 from durachart.store.keys import InstanceKey
 from tests.store.runtimes import ADA, Service, serving

@@ -12,6 +12,7 @@ the others carry ``effect_id`` and ``error`` (``{"reason", "message"}``)::
         timeout_ms: 30000
         retry: {max_attempts: 5, non_retryable: [CARD_DECLINED]}
         cancel_on_exit: true
+        priority: 1
 
 An event that is left out is not sent: the end of the effect is then seen in the journal alone.
 """
@@ -29,6 +30,9 @@ from durachart.definitions.spelling import did_you_mean
 
 DAY_MS: Final = 86_400_000
 MAX_ATTEMPTS: Final = 1_000
+FIRST_PRIORITY: Final = 1
+DEFAULT_PRIORITY: Final = 2
+LAST_PRIORITY: Final = 4
 _HANDLER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 
@@ -42,6 +46,8 @@ class RetryPolicy:
         initial_backoff_ms: Wait before the second attempt; 0 is at once.
         max_backoff_ms: No wait is longer; never below ``initial_backoff_ms``.
         multiplier: Each wait is this many times the one before; 1 keeps it the same.
+        jitter: Share of each wait that is random, from 0 (none) to 1 (all), so that effects that failed
+            together do not come back together.
         non_retryable: Reasons after which no further attempt is made.
     """
 
@@ -49,6 +55,7 @@ class RetryPolicy:
     initial_backoff_ms: int = 1_000
     max_backoff_ms: int = 60_000
     multiplier: float = 2.0
+    jitter: float = 0.5
     non_retryable: tuple[str, ...] = ()
 
     def backoff_ms(self, attempt: int) -> int:
@@ -56,10 +63,6 @@ class RetryPolicy:
         # The exponent is bounded: past it the product is over every allowed maximum, or the multiplier is 1.
         wait = self.initial_backoff_ms * self.multiplier ** min(attempt - 1, 64)
         return int(min(wait, self.max_backoff_ms))
-
-    def retries(self, reason: str, attempt: int) -> bool:
-        """Whether another attempt follows after attempt number ``attempt`` (from 1) failed for ``reason``."""
-        return attempt < self.max_attempts and reason not in self.non_retryable
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class EffectSpec:
         retry: When a failed attempt is made again.
         cancel_on_exit: Whether leaving the state whose entry action asked for it cancels it, in the same
             transaction and without an event.
+        priority: From 1 (first) to 4 (last): of effects that wait for the same worker, those of a lower
+            number are begun first, however long the others wait.
     """
 
     action: str
@@ -89,6 +94,7 @@ class EffectSpec:
     timeout_ms: int = 300_000
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     cancel_on_exit: bool = False
+    priority: int = DEFAULT_PRIORITY
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -150,7 +156,9 @@ def _parse_entry(action: str, entry: object, reader: _Reader) -> EffectSpec | No
     for outcome in OUTCOMES:
         values[outcome] = reader.event(entry, outcome)
     values["rejected"] = values["rejected"] or values["failed"]
-    values["timeout_ms"] = reader.integer(entry, "timeout_ms", 1, DAY_MS, EffectSpec.__dataclass_fields__)
+    defaults = EffectSpec.__dataclass_fields__
+    values["timeout_ms"] = reader.integer(entry, "timeout_ms", 1, DAY_MS, defaults)
+    values["priority"] = reader.integer(entry, "priority", FIRST_PRIORITY, LAST_PRIORITY, defaults)
     values["cancel_on_exit"] = reader.boolean(entry, "cancel_on_exit", default=False)
     values["retry"] = _parse_retry(entry.get("retry", {}), reader.at("retry"))
     if any(value is _BAD for value in values.values()):
@@ -169,6 +177,7 @@ def _parse_retry(entry: object, reader: _Reader) -> RetryPolicy | object:
         "initial_backoff_ms": reader.integer(entry, "initial_backoff_ms", 0, DAY_MS, defaults),
         "max_backoff_ms": reader.integer(entry, "max_backoff_ms", 0, DAY_MS, defaults),
         "multiplier": reader.number(entry, "multiplier", 1, 10, defaults["multiplier"].default),
+        "jitter": reader.number(entry, "jitter", 0, 1, defaults["jitter"].default),
         "non_retryable": reader.reasons(entry, "non_retryable"),
     }
     if any(value is _BAD for value in values.values()):

@@ -94,7 +94,7 @@ def asked_by(step: Macrostep, instance: Instance, now_ms: int, traceparent: str)
                 finalized_at_ms=now_ms if cancelled else None,
                 output=None,
                 error=None,
-                priority=2,
+                priority=spec.priority,
                 attempted_at_ms=None,
             )
         )
@@ -161,6 +161,7 @@ def ended(
     output: str | None = None,
     error: str | None = None,
     lease_token: str | None = None,
+    outcome: str = "cancelled",
 ) -> EffectEnd:
-    """The end of ``effect``; see `EffectEnd`."""
-    return EffectEnd(*effect[:5], state, now_ms, output, error, lease_token)
+    """The end of ``effect``, and of the attempt at it if one is being made; see `EffectEnd`."""
+    return EffectEnd(*effect[:5], state, now_ms, output, error, lease_token, outcome)

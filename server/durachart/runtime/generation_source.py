@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Protocol
 
+from durachart.runtime.effect_views import EffectRecord
 from durachart.runtime.generation_frames import Generation, GenerationOutcome, TokenEnd, TokenUsage
-from durachart.runtime.views import EffectRecord
 from durachart.store.keys import InstanceKey
 
 GENERATE: Final = "llm.generate"

@@ -11,14 +11,13 @@ from durachart.runtime.cache import InstanceCache
 from durachart.runtime.clock import Clock, instant
 from durachart.runtime.commands import SYSTEM_ACTOR, Caller, EffectError, FinishEffect, RetryEffect
 from durachart.runtime.doorbell import Doorbell
+from durachart.runtime.effect_views import EffectRecord, EffectState, LeasedEffect, effect_record, effect_step
 from durachart.runtime.errors import DurachartError, InvalidArgument, LeaseLost, StoreUnavailable
 from durachart.runtime.instance import dumps
 from durachart.runtime.payload import Malformed, parse_json
-from durachart.runtime.present import effect_record
 from durachart.runtime.queue import CommandQueue
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.views import EffectRecord, EffectState, LeasedEffect
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import Store, Writes
 from durachart.store.keys import InstanceKey
@@ -124,6 +123,8 @@ class Outbox:
 
     async def _leased(self, row: EffectRow) -> LeasedEffect:
         definition = await self._registry.load(row.machine_id, row.machine_version)
+        # Nothing was recorded before the first attempt.
+        steps = await self._store.list_steps(row.key, [row.effect_id]) if row.attempt > 1 else []
         return LeasedEffect(
             row.key,
             row.uid,
@@ -138,6 +139,8 @@ class Outbox:
             row.machine_version,
             row.traceparent,
             definition.effects[row.type],
+            row.max_attempts,
+            tuple(map(effect_step, steps)),
         )
 
     async def _give_up(self, row: EffectRow) -> None:

@@ -17,8 +17,6 @@ from durachart.runtime.errors import InstanceCorrupt
 from durachart.runtime.instance import Instance, read_labels
 from durachart.runtime.views import (
     Cause,
-    EffectRecord,
-    EffectState,
     InstanceState,
     JournalEffect,
     JournalEntry,
@@ -183,25 +181,6 @@ def journal_entry(entry: LogEntry, effects: tuple[JournalEffect, ...] | None = N
         row.request_id,
         row.traceparent,
         row.hash.hex(),
-    )
-
-
-def effect_record(row: EffectRow) -> EffectRecord:
-    """An effect as the outbox holds it."""
-    error: dict[str, str] = orjson.loads(row.error) if row.error else {}
-    return EffectRecord(
-        row.key,
-        row.effect_id,
-        row.type,
-        row.handler,
-        cast(EffectState, row.state),
-        row.attempt,
-        row.params,
-        row.output or "",
-        error.get("reason", ""),
-        error.get("message", ""),
-        instant(row.created_at_ms),
-        None if row.finalized_at_ms is None else instant(row.finalized_at_ms),
     )
 
 

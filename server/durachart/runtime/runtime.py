@@ -35,6 +35,7 @@ from durachart.runtime.commands import (
     StopEffect,
 )
 from durachart.runtime.doorbell import Doorbell
+from durachart.runtime.effect_views import EffectRecord, LeasedEffect
 from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
@@ -51,11 +52,9 @@ from durachart.runtime.views import (
     Created,
     Deleted,
     DueTimer,
-    EffectRecord,
     InstanceState,
     InstanceStatus,
     JournalEntry,
-    LeasedEffect,
     MachineRecord,
     Page,
     Published,

@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
+from durachart.runtime.effect_views import EffectState
 from durachart.runtime.errors import InvalidArgument, NoGeneration
 from durachart.runtime.generation_frames import (
     Generation,
@@ -27,7 +28,6 @@ from durachart.runtime.generation_frames import (
     TokenFrame,
 )
 from durachart.runtime.generation_text import GenerationText
-from durachart.runtime.views import EffectState
 from durachart.store.keys import InstanceKey
 
 # Longest time that text waits for more before viewers are woken. After a pause, text goes out at once.

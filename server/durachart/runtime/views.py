@@ -11,14 +11,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from durachart.definitions.effect_spec import EffectSpec
 from durachart.definitions.findings import Finding
 from durachart.store.keys import InstanceKey
 
 InstanceStatus = Literal["active", "done"]
 Cause = Literal["create", "event", "timer", "effect", "delete"]
 Outcome = Literal["accepted", "refused"]
-EffectState = Literal["available", "running", "retryable", "completed", "discarded", "cancelled"]
 
 T = TypeVar("T")
 
@@ -396,72 +394,6 @@ class WatchClosing(NamedTuple):
 
 
 WatchFrame = WatchSnapshot | WatchTransition | WatchDeleted | WatchSynced | WatchProgress | WatchClosing
-
-
-class LeasedEffect(NamedTuple):
-    """One attempt at an effect, as its worker gets it.
-
-    Attributes:
-        key: The instance that asked.
-        uid: Its incarnation.
-        effect_id: Which effect.
-        type: The action type that asked for it.
-        handler: Who runs it.
-        params_json: A JSON object; empty when the action has no parameters.
-        attempt: Number of this attempt, from 1.
-        lease_token: Proves that the attempt is this worker's; given back when it ends.
-        lease_expires_at: When another worker may take it over unless the lease is extended.
-        created_at: When the effect was asked for.
-        machine_version: The definition that asked.
-        traceparent: Of the event that asked; empty when it was not traced.
-        spec: How the definition wants it run: time-out, retries, events.
-    """
-
-    key: InstanceKey
-    uid: str
-    effect_id: str
-    type: str
-    handler: str
-    params_json: str
-    attempt: int
-    lease_token: str
-    lease_expires_at: datetime
-    created_at: datetime
-    machine_version: int
-    traceparent: str
-    spec: EffectSpec
-
-
-class EffectRecord(NamedTuple):
-    """One effect as the outbox holds it.
-
-    Attributes:
-        key: The instance that asked.
-        effect_id: Which effect.
-        type: The action type that asked for it.
-        handler: Who runs it.
-        state: River's words; the last three are final.
-        attempt: Attempts begun so far.
-        params_json: A JSON object; empty when there are none.
-        output_json: What it yielded; empty unless completed with an output.
-        error_reason: Why it did not succeed; empty when it did or has not ended.
-        error_message: The same for people.
-        created_at: When it was asked for.
-        finalized_at: When it ended; None while it has not.
-    """
-
-    key: InstanceKey
-    effect_id: str
-    type: str
-    handler: str
-    state: EffectState
-    attempt: int
-    params_json: str
-    output_json: str
-    error_reason: str
-    error_message: str
-    created_at: datetime
-    finalized_at: datetime | None
 
 
 class DueTimer(NamedTuple):

@@ -5,7 +5,7 @@ commit of its result, never is: once a handler has returned, its result is commi
 
     running ── returns ───────────► commit (completed) ──────────────────► over
        │  ├─── fails ─────────────► commit (retry, failed or rejected) ──► over
-       │  └─── aborted: SHUTDOWN ─► commit (retry, at once) ─────────────► over
+       │  └─── aborted: SHUTDOWN ─► commit (retry, at once, not counted) ─► over
        └────── aborted: ENDED, LOST ─────────────────────────────────────► over
 """
 
@@ -25,6 +25,8 @@ from opentelemetry.trace import Span, Tracer, use_span
 
 from durachart.crash_points import reach
 from durachart.runtime.commands import SYSTEM_ACTOR, Caller, EffectError, FinishEffect, RetryEffect
+from durachart.runtime.effect_retries import wait_before_next_ms
+from durachart.runtime.effect_views import LeasedEffect
 from durachart.runtime.errors import (
     DurachartError,
     InvalidArgument,
@@ -32,12 +34,10 @@ from durachart.runtime.errors import (
     Overloaded,
     StoreUnavailable,
 )
-from durachart.runtime.views import LeasedEffect
 from durachart.workers.effect_runtime import EffectRuntime
 from durachart.workers.effect_tracing import begin_span, mark, traceparent_of
 from durachart.workers.errors import EffectFailure, EffectRejected
 from durachart.workers.handlers import Attempt, EffectHandler
-from durachart.workers.retry import backoff_ms
 
 _log = logging.getLogger(__name__)
 
@@ -172,16 +172,26 @@ class RunningAttempt:
         if why is Abort.SHUTDOWN:
             message = "The server was shut down in the middle of the attempt; another one follows."
             mark(span, "retryable", INTERRUPTED, message)
-            return self._retry(EffectError(INTERRUPTED, message), 0)
+            # Whoever restarts a server often must not use up the attempts of its effects.
+            return self._retry(EffectError(INTERRUPTED, message), 0, counts=False)
         mark(span, "cancelled" if why is Abort.ENDED else "lost")
         return None
 
     def _after_failure(self, failure: EffectFailure, span: Span) -> EndCommand:
-        policy, attempt = self.leased.spec.retry, self.leased.attempt
+        leased = self.leased
         error = EffectError(failure.reason, failure.message)
-        if failure.retryable and policy.retries(failure.reason, attempt):
+        wait_ms = None
+        if failure.retryable:
+            wait_ms = wait_before_next_ms(
+                leased.spec.retry,
+                failure.reason,
+                attempt=leased.attempt,
+                max_attempts=leased.max_attempts,
+                jitter=self._tools.jitter(),
+                at_least_ms=int((failure.retry_after_s or 0.0) * 1000),
+            )
+        if wait_ms is not None:
             mark(span, "retryable", failure.reason, failure.message)
-            wait_ms = backoff_ms(policy, attempt, failure.retry_after_s, self._tools.jitter())
             return self._retry(error, wait_ms)
         outcome: Literal["rejected", "failed"] = (
             "rejected" if isinstance(failure, EffectRejected) else "failed"
@@ -193,9 +203,9 @@ class RunningAttempt:
         leased = self.leased
         return FinishEffect(leased.key, leased.effect_id, leased.lease_token, outcome, **result)
 
-    def _retry(self, error: EffectError, delay_ms: int) -> RetryEffect:
+    def _retry(self, error: EffectError, delay_ms: int, *, counts: bool = True) -> RetryEffect:
         leased = self.leased
-        return RetryEffect(leased.key, leased.effect_id, leased.lease_token, error, delay_ms)
+        return RetryEffect(leased.key, leased.effect_id, leased.lease_token, error, delay_ms, counts)
 
     def _defect(self, error: BaseException) -> EffectFailure:
         """A failure that the handler did not foresee: its text may hold anything, so only the log has it."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from durachart.runtime.commands import Caller, FinishEffect, RetryEffect
-from durachart.runtime.views import EffectState, LeasedEffect
+from durachart.runtime.effect_views import EffectState, LeasedEffect
 from durachart.store.keys import InstanceKey
 
 

@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from durachart.runtime.views import LeasedEffect
+from durachart.runtime.effect_views import LeasedEffect
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 

@@ -26,8 +26,8 @@ from datetime import UTC, datetime, timedelta
 
 from opentelemetry.trace import Tracer
 
+from durachart.runtime.effect_views import EffectState, LeasedEffect
 from durachart.runtime.errors import DurachartError
-from durachart.runtime.views import EffectState, LeasedEffect
 from durachart.store.keys import InstanceKey
 from durachart.workers.effect_attempt import Abort, AttemptTools, RunningAttempt
 from durachart.workers.effect_runtime import EffectRuntime

@@ -32,11 +32,12 @@ from durachart.runtime.commands import (
     SendEvent,
     StopEffect,
 )
+from durachart.runtime.effect_views import LeasedEffect
 from durachart.runtime.errors import DurachartError
 from durachart.runtime.replay import repeat
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.store_verification import StoreVerifier
-from durachart.runtime.views import Accepted, Created, LeasedEffect
+from durachart.runtime.views import Accepted, Created
 from durachart.store.chain import first_broken
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow

@@ -18,7 +18,8 @@ def parse(section: object, **options: Any) -> tuple[dict[str, EffectSpec], list[
 def test_defaults_are_as_stated() -> None:
     specs, findings = parse({"charge": {"handler": "pay"}})
     assert findings == []
-    assert specs == {"charge": EffectSpec("charge", "pay", retry=RetryPolicy(3, 1_000, 60_000, 2.0, ()))}
+    assert specs == {"charge": EffectSpec("charge", "pay", retry=RetryPolicy(3, 1_000, 60_000, 2.0, 0.5, ()))}
+    assert specs["charge"].priority == 2
     assert specs["charge"].timeout_ms == 300_000
     assert specs["charge"].cancel_on_exit is False
     assert specs["charge"].events == ()
@@ -38,13 +39,15 @@ def test_every_key_is_read() -> None:
             "initial_backoff_ms": 10,
             "max_backoff_ms": 20,
             "multiplier": 1.5,
+            "jitter": 0,
             "non_retryable": ["BAD_KEY", "BAD_KEY"],
         },
+        "priority": 4,
     }
     specs, findings = parse({"g": entry})
     assert findings == []
     assert specs["g"] == EffectSpec(
-        "g", "llm.generate", "D", "F", "R", "S", 5, RetryPolicy(7, 10, 20, 1.5, ("BAD_KEY",)), True
+        "g", "llm.generate", "D", "F", "R", "S", 5, RetryPolicy(7, 10, 20, 1.5, 0.0, ("BAD_KEY",)), True, 4
     )
     assert specs["g"].events == ("D", "F", "R", "S")
 
@@ -62,13 +65,6 @@ def test_absent_section_has_no_effects() -> None:
 def test_backoff_grows_to_its_maximum() -> None:
     policy = RetryPolicy(initial_backoff_ms=100, max_backoff_ms=1_000, multiplier=3)
     assert [policy.backoff_ms(attempt) for attempt in (1, 2, 3, 4, 1_000)] == [100, 300, 900, 1_000, 1_000]
-
-
-def test_retry_ends_with_the_attempts_or_a_final_reason() -> None:
-    policy = RetryPolicy(max_attempts=2, non_retryable=("BAD_KEY",))
-    assert policy.retries("BUSY", 1)
-    assert not policy.retries("BUSY", 2)
-    assert not policy.retries("BAD_KEY", 1)
 
 
 def test_initial_backoff_above_the_default_maximum_raises_it() -> None:
@@ -95,6 +91,12 @@ def test_initial_backoff_above_the_default_maximum_raises_it() -> None:
         ({"a": {"handler": "h", "timeout_ms": True}}, "effect_invalid", "/effects/a/timeout_ms"),
         ({"a": {"handler": "h", "timeout_ms": 1.5}}, "effect_invalid", "/effects/a/timeout_ms"),
         ({"a": {"handler": "h", "cancel_on_exit": "yes"}}, "effect_invalid", "/effects/a/cancel_on_exit"),
+        ({"a": {"handler": "h", "priority": 0}}, "effect_invalid", "/effects/a/priority"),
+        ({"a": {"handler": "h", "priority": 5}}, "effect_invalid", "/effects/a/priority"),
+        ({"a": {"handler": "h", "priority": "high"}}, "effect_invalid", "/effects/a/priority"),
+        ({"a": {"handler": "h", "retry": {"jitter": 1.5}}}, "effect_invalid", "/effects/a/retry/jitter"),
+        ({"a": {"handler": "h", "retry": {"jitter": -1}}}, "effect_invalid", "/effects/a/retry/jitter"),
+        ({"a": {"handler": "h", "retry": {"jitter": True}}}, "effect_invalid", "/effects/a/retry/jitter"),
         ({"a": {"handler": "h", "retry": 3}}, "effect_invalid", "/effects/a/retry"),
         ({"a": {"handler": "h", "retry": {"attempts": 3}}}, "unknown_key", "/effects/a/retry/attempts"),
         (

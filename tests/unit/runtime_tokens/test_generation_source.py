@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from durachart.runtime.effect_views import EffectRecord
 from durachart.runtime.generation_frames import Generation, GenerationOutcome, TokenEnd, TokenUsage
 from durachart.runtime.generation_source import EffectGenerations
-from durachart.runtime.views import EffectRecord
 from durachart.store.keys import InstanceKey
 from tests.virtual_time import START
 
@@ -20,15 +20,22 @@ class Effects:
     def __init__(self, **fields: Any) -> None:
         values = {
             "key": KEY,
+            "uid": "u" * 32,
             "effect_id": "e-1",
             "type": "generate",
             "handler": "llm.generate",
             "state": "running",
+            "priority": 2,
             "attempt": 2,
+            "max_attempts": 3,
+            "scheduled_at": START,
+            "worker_id": "server/1",
             "params_json": '{"model": "gpt-x", "prompt": "hello"}',
             "output_json": "",
             "error_reason": "",
             "error_message": "",
+            "machine_version": 1,
+            "traceparent": "",
             "created_at": START,
             "finalized_at": None,
         }

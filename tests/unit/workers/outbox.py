@@ -11,8 +11,8 @@ from typing import Any
 
 from durachart.definitions.effect_spec import EffectSpec, RetryPolicy
 from durachart.runtime.commands import Caller, FinishEffect, RetryEffect
+from durachart.runtime.effect_views import EffectState, LeasedEffect
 from durachart.runtime.errors import DurachartError, LeaseLost
-from durachart.runtime.views import EffectState, LeasedEffect
 from durachart.store.keys import InstanceKey
 from tests.virtual_time import START, wall_clock
 
@@ -30,6 +30,7 @@ class Row:
     scheduled_at: datetime
     state: EffectState = "available"
     attempt: int = 0
+    max_attempts: int = 3
     token: str = ""
     holder: str = ""
     finish: FinishEffect | None = None
@@ -65,6 +66,7 @@ class Outbox:
             "act", handler, "DONE", "FAILED", timeout_ms=timeout_ms, retry=retry or RetryPolicy()
         )
         row = Row(effect_id, spec, params or {}, wall_clock() + timedelta(seconds=delay_s))
+        row.max_attempts = spec.retry.max_attempts
         self.rows[effect_id] = row
         self._ends[effect_id] = asyncio.Event()
         self._bell.set()
@@ -114,6 +116,8 @@ class Outbox:
                     machine_version=1,
                     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
                     spec=row.spec,
+                    max_attempts=row.max_attempts,
+                    steps=(),
                 )
             )
         return leased
@@ -139,6 +143,7 @@ class Outbox:
         row = self._held(command.effect_id, command.lease_token)
         row.state, row.token = "retryable", ""
         row.scheduled_at = wall_clock() + timedelta(milliseconds=command.delay_ms)
+        row.max_attempts += not command.counts
         row.retries.append(command)
 
     async def wait_effects(self, max_wait_s: float | None = None) -> bool:
