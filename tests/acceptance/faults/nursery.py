@@ -1,0 +1,118 @@
+"""A process that has everything of the server imported, and forks a server whenever it is asked for one.
+
+Starting Python and importing the server takes seconds of a processor, which hundreds of restarts would spend
+on nothing. A forked server is ready in some 50 ms; from there on it is ``durachart serve`` as ever, run by
+the command line's own entry. The nursery has one thread and opens nothing that a fork must not share.
+
+One line of JSON asks for a server: ``{"arguments": [...], "environment": {...}, "directory": "...",
+"lease_ms": N or null}``. Lines answer: ``{"started": PID}``, and later ``{"ended": PID, "status": STATUS}``
+with the status as ``os.waitpid`` has it. When its input ends, the nursery kills what still runs and ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import uvloop
+
+import durachart.app.server
+from durachart.app import foreground, logs, machines
+from durachart.app.cli import application, main
+from durachart.workers.effect_worker import EffectWorker, EffectWorkerSettings
+
+STDOUT, STDERR = "stdout.log", "stderr.log"
+# What a server imports when it needs it, and every fork would import anew.
+_IMPORTED = (aiosqlite, application, foreground, logs, machines, uvloop)
+
+
+def _serve(asked: dict[str, Any]) -> int:
+    """Be the server that was asked for."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    directory = Path(asked["directory"])
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    for number, name in ((1, STDOUT), (2, STDERR)):
+        log = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, number)
+    os.closerange(3, 64)
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(directory)
+    if asked["lease_ms"] is not None:
+        settings = EffectWorkerSettings(lease_ms=asked["lease_ms"])
+        durachart.app.server.EffectWorker = functools.partial(EffectWorker, settings=settings)  # type: ignore[misc,assignment]
+    sys.argv = ["durachart", "serve", *asked["arguments"]]
+    return int(main() or 0)
+
+
+def _fork(asked: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        status = _serve(asked)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _say(**what: int) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def _reap(running: set[int]) -> None:
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            running.discard(pid)
+            _say(ended=pid, status=status)
+
+
+def _run() -> None:
+    running: set[int] = set()
+    # The signal that a child has ended becomes a byte to be waited for beside the input.
+    ring, rung = os.pipe()
+    for end in (ring, rung):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    _say(ready=os.getpid())
+    waiting = b""
+    try:
+        while True:
+            readable, _, _ = select.select([0, ring], [], [])
+            if ring in readable:
+                os.read(ring, 4096)
+                _reap(running)
+            if 0 in readable:
+                got = os.read(0, 65536)
+                if not got:
+                    return
+                *lines, waiting = (waiting + got).split(b"\n")
+                for line in lines:
+                    pid = _fork(json.loads(line))
+                    running.add(pid)
+                    _say(started=pid)
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _run()
