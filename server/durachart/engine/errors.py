@@ -40,17 +40,24 @@ class MicrostepLimitExceeded(EngineError):
 
     Attributes:
         limit: The bound that was exceeded, in microsteps.
+        machine_id: The machine.
+        event_type: The event that began it; ``xstate.init`` for the start.
+        states: Ids of the states whose transitions were taken last, at most 5, each once, oldest first.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, machine_id: str, event_type: str, states: tuple[str, ...]) -> None:
+        went = f"; it went through {', '.join(map(repr, states))} last" if states else ""
         super().__init__(
-            f"the machine did not come to rest within {limit} microsteps; look for a cycle of `always` "
-            "transitions or of raised events"
+            f"machine {machine_id!r} did not come to rest within {limit} microsteps after {event_type!r}"
+            f"{went}; look for a cycle of `always` transitions or of raised events there"
         )
         self.limit = limit
+        self.machine_id = machine_id
+        self.event_type = event_type
+        self.states = states
 
-    def __reduce__(self) -> tuple[type[MicrostepLimitExceeded], tuple[int]]:
-        return type(self), (self.limit,)
+    def __reduce__(self) -> tuple[type[MicrostepLimitExceeded], tuple[int, str, str, tuple[str, ...]]]:
+        return type(self), (self.limit, self.machine_id, self.event_type, self.states)
 
 
 class InvalidEvent(EngineError):

@@ -223,7 +223,7 @@ def run_to_completion(draft: Draft, max_microsteps: int) -> bool:
         else:
             break
         if len(draft.microsteps) >= max_microsteps:
-            raise MicrostepLimitExceeded(max_microsteps)
+            raise _endless(draft, max_microsteps)
         if step is None:
             draft.microsteps.append(Microstep(draft.event, None))
             select_eventless_next = True
@@ -232,6 +232,17 @@ def run_to_completion(draft: Draft, max_microsteps: int) -> bool:
             # An eventless microstep that changed nothing would be selected for ever.
             select_eventless_next = not selected or draft.changed or step.moves or bool(step.records)
     return fired
+
+
+def _endless(draft: Draft, limit: int) -> MicrostepLimitExceeded:
+    """The error of a draft that does not settle, with the states it is going around in."""
+    last = [
+        transition.source.id
+        for microstep in reversed(draft.microsteps[-20:])
+        for transition in microstep.transitions
+    ]
+    states = tuple(dict.fromkeys(last))[:5][::-1]
+    return MicrostepLimitExceeded(limit, draft.machine.id, draft.microsteps[0].event["type"], states)
 
 
 def _finish(draft: Draft, before: Snapshot, *, accepted: bool) -> Macrostep:

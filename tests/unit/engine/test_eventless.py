@@ -147,6 +147,44 @@ def test_a_macrostep_has_at_most_the_microsteps_allowed(limit):
     assert caught.value.limit == limit
 
 
+def test_a_machine_that_never_settles_is_named_with_its_event_and_its_circle():
+    machine = build_machine(
+        {
+            "id": "m",
+            "initial": "a",
+            "context": {"n": 0},
+            "states": {
+                "a": {"on": {"E": "b"}},
+                "b": {"always": "c"},
+                "c": {"always": "d"},
+                "d": {"always": "c"},
+            },
+        }
+    )
+    start = initial_macrostep(machine, now_ms=0).snapshot
+    with pytest.raises(MicrostepLimitExceeded) as caught:
+        macrostep(machine, start, {"type": "E"}, now_ms=0)
+    error = caught.value
+    assert (error.limit, error.machine_id, error.event_type) == (1000, "m", "E")
+    assert sorted(error.states) == ["m.c", "m.d"]
+    assert str(error).startswith("machine 'm' did not come to rest within 1000 microsteps after 'E'; it went")
+
+
+def test_a_machine_that_keeps_raising_what_nothing_handles_names_where_it_was():
+    machine = build_machine(
+        {
+            "id": "m",
+            "initial": "a",
+            "states": {"a": {"entry": [{"type": "xstate.raise", "params": {"event": {"type": "E"}}}] * 30}},
+        }
+    )
+    with pytest.raises(
+        MicrostepLimitExceeded, match=r"within 25 microsteps after 'xstate\.init'; look"
+    ) as caught:
+        initial_macrostep(machine, now_ms=0, max_microsteps=25)
+    assert caught.value.states == ()
+
+
 def test_exactly_the_limit_is_allowed():
     states = {f"s{index}": {"always": f"s{index + 1}"} for index in range(9)}
     machine = build_machine({"initial": "s0", "states": {**states, "s9": {}}})

@@ -111,7 +111,12 @@ def test_a_timer_that_fails_ends_the_advance(play):
 
 
 @pytest.mark.parametrize(
-    "error", [EvaluationFailed("here", "what"), MicrostepLimitExceeded(7), UnknownTimer("k")]
+    "error",
+    [
+        EvaluationFailed("here", "what"),
+        MicrostepLimitExceeded(7, "m", "E", ("m.a", "m.b")),
+        UnknownTimer("k"),
+    ],
 )
 def test_errors_survive_the_way_to_another_process(error):
     copied = pickle.loads(pickle.dumps(error))
