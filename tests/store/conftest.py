@@ -8,17 +8,25 @@ from pathlib import Path
 import pytest
 
 from durachart.store.interface import Store
+from durachart.store.postgres.store import PostgresStore
+from durachart.store.postgres.target import parse_target
 from durachart.store.sqlite.store import SqliteStore
+from tests.postgres import PostgresServer
 from tests.store.runtimes import Service, serving
 
 StoreMaker = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreMaker]:
     """Makes stores, not opened yet, of one database."""
-    assert request.param == "sqlite"
-    return lambda: SqliteStore(tmp_path / "store.db")
+    if request.param == "sqlite":
+        yield lambda: SqliteStore(tmp_path / "store.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = await server.create_store()
+    yield lambda: PostgresStore(parse_target(url))
+    await server.drop_database(url)
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 Commands travel in batches: ``load`` gives what the judge needs to know, the judge decides in memory,
 ``commit`` writes what follows in one transaction. The transaction holds only if everything judged is still
 current: the version of each instance that moves, the position of each new row in its instance's journal, the
-    lease of each
-effect that ends, each request id. Where that fails nothing of the affected instance is written, and its
-commands are judged again. With a database of its own (``exclusive``) this happens for request ids and leases
-alone; with many nodes on one database it is how they agree.
+lease of each effect that ends, each request id. Where that fails nothing of the affected instance is written,
+and its commands are judged again. With a database of its own (``exclusive``) this happens for request ids and
+leases alone; with many nodes on one database it is how they agree.
 
 Everything is read as of some moment between call and return, except where a cut is promised. Every method
 raises ``StoreFailed`` when the database fails.
@@ -326,9 +325,10 @@ class Store(Protocol):
         """Finish what was begun and let go of the database. May be called again."""
 
     def listen(self, listener: HintListener) -> None:
-        """Call ``listener`` on the loop when another node may have changed something, and when that may have
-        gone unnoticed. A call may be lost: whoever waits for others looks for itself every now and then.
-        Nobody is called where the database is ``exclusive``.
+        """Call ``listener`` on the loop when another node may have changed something.
+
+        Also when that may have gone unnoticed for a while. A call may be lost: whoever waits for others looks
+        for itself every now and then. Nobody is called where the database is ``exclusive``.
         """
 
     # --- the event path ---
@@ -372,8 +372,8 @@ class Store(Protocol):
     async def newest_revision(self) -> int:
         """Of the last row that is final: all rows up to it are there. 0 when there is none.
 
-        With one node that is the last row committed. With several, a row committed a moment ago may lie beyond
-        it, as long as a transaction that began before is under way.
+        With one node that is the last row committed. With several, a row committed a moment ago may lie
+        beyond it, as long as a transaction that began before is under way.
         """
 
     async def compacted_revision(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select
@@ -11,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from durachart.store.interface import LogEntry, LogMatch, LogPage
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import JournalRow
-from durachart.store.schema import journal
+from durachart.store.schema import journal, store_info
 
-_REVISIONS_PER_SCAN: Final = 20_000
+_ROWS_PER_SCAN: Final = 20_000
 """How far one statement looks through the log for matches: bounds its time when hardly any row matches."""
+
+Newest = Callable[[AsyncConnection], Awaitable[int]]
+"""The newest final revision, as a connection's transaction sees the log."""
 
 _row_columns = [column for column in journal.c if column.name != "revision"]
 accepted = journal.c.outcome == "accepted"
@@ -49,24 +52,38 @@ def to_entry(row: Sequence[Any]) -> LogEntry:
 
 
 async def newest_revision(connection: AsyncConnection) -> int:
-    """As this transaction sees it; 0 when there is no row."""
-    newest = (await connection.execute(select(func.max(journal.c.revision)))).scalar()
-    return int(newest or 0)
+    """Of all rows that this transaction sees, where they become visible in order; 0 when there is none."""
+    newest = select(func.max(journal.c.revision)).scalar_subquery()
+    # The newest rows may have been removed; the log has been further nevertheless.
+    compacted = select(store_info.c.value).where(store_info.c.name == "compacted_revision").scalar_subquery()
+    found = (await connection.execute(select(newest, compacted))).one()
+    return max(int(found[0] or 0), int(found[1] or 0))
 
 
-async def read_log(connection: AsyncConnection, after: int, limit: int, match: LogMatch) -> LogPage:
-    """See ``Store.read_log``."""
-    newest = await newest_revision(connection)
+async def read_ahead(
+    connection: AsyncConnection, revision: int, among: ColumnElement[bool]
+) -> dict[InstanceKey, int]:
+    """Of each instance that has rows beyond ``revision``: the revision of its last one."""
+    columns = journal.c
+    key = (columns.namespace, columns.machine_id, columns.instance_id)
+    rows = await connection.execute(
+        select(*key, func.max(columns.revision)).where(columns.revision > revision, among).group_by(*key)
+    )
+    return {InstanceKey(*of): last for *of, last in rows}
+
+
+async def read_log(
+    connection: AsyncConnection, after: int, limit: int, match: LogMatch, newest: int
+) -> LogPage:
+    """See ``Store.read_log``; ``newest`` is the newest final revision."""
     if newest <= after:
         return LogPage([], after)
     if match.keys is None:
-        entries, through = await _scan(
-            connection, after, min(newest, after + _REVISIONS_PER_SCAN), limit, match
-        )
+        entries, through = await _scan(connection, after, newest, limit, match)
     else:
         entries, through = [], newest
         for key in match.keys:
-            found = await _read_instance(connection, key, after, limit)
+            found = await _read_instance(connection, key, after, newest, limit)
             if len(found) == limit:
                 through = min(through, found[-1].revision)
             entries.extend(found)
@@ -78,9 +95,20 @@ async def read_log(connection: AsyncConnection, after: int, limit: int, match: L
 
 
 async def _scan(
-    connection: AsyncConnection, after: int, through: int, limit: int, match: LogMatch
+    connection: AsyncConnection, after: int, newest: int, limit: int, match: LogMatch
 ) -> tuple[list[LogEntry], int]:
     columns = journal.c
+    through = newest
+    if match.machine is not None and newest - after > _ROWS_PER_SCAN:
+        # Revisions may lie far apart, so rows are counted.
+        furthest = (
+            select(columns.revision)
+            .where(columns.revision > after)
+            .order_by(columns.revision)
+            .offset(_ROWS_PER_SCAN - 1)
+            .limit(1)
+        )
+        through = min(newest, (await connection.execute(furthest)).scalar_one_or_none() or newest)
     statement = (
         select_entries()
         .where(columns.revision > after, columns.revision <= through, accepted)
@@ -95,14 +123,14 @@ async def _scan(
 
 
 async def _read_instance(
-    connection: AsyncConnection, key: InstanceKey, after: int, limit: int
+    connection: AsyncConnection, key: InstanceKey, after: int, newest: int, limit: int
 ) -> list[LogEntry]:
     first_seq = await _first_seq_after(connection, key, after)
     if first_seq is None:
         return []
     statement = (
         select_entries()
-        .where(is_instance(journal, key), journal.c.seq >= first_seq, accepted)
+        .where(is_instance(journal, key), journal.c.seq >= first_seq, accepted, journal.c.revision <= newest)
         .order_by(journal.c.seq)
         .limit(limit)
     )

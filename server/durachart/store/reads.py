@@ -34,10 +34,12 @@ from durachart.store.interface import (
 )
 from durachart.store.keys import InstanceKey
 from durachart.store.log_reads import (
+    Newest,
     accepted,
     are_instances,
     is_instance,
     newest_revision,
+    read_ahead,
     read_log,
     select_entries,
     to_entry,
@@ -64,15 +66,23 @@ _STATES: Final = {state: state for state in (*_UNFINISHED_STATES, "completed", "
 class Reads:
     """The reading half of a store. A method that reads twice does so in one transaction, that is one cut."""
 
-    def __init__(self, engine: AsyncEngine, describe: Callable[[SQLAlchemyError], str]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        describe: Callable[[SQLAlchemyError], str],
+        newest_final: Newest | None = None,
+    ) -> None:
         """Read through ``engine``.
 
         Args:
             engine: Its connections' transactions must see one snapshot of the database.
             describe: Says what went wrong, in a sentence for whoever runs the server.
+            newest_final: Says up to where the log is final, of what a transaction sees; None: all of it is.
         """
         self._engine = engine
         self._describe = describe
+        self._newest = newest_final or newest_revision
+        self._may_be_ahead = newest_final is not None
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
@@ -93,13 +103,16 @@ class Reads:
         """See ``Store``."""
         found: list[InstanceRow] = []
         async with self._reading() as connection:
-            revision = await newest_revision(connection)
+            revision = await self._newest(connection)
+            ahead: dict[InstanceKey, int] = {}
             wanted = sorted(set(keys))
             for first in range(0, len(wanted), _KEYS_PER_STATEMENT):
                 some = wanted[first : first + _KEYS_PER_STATEMENT]
                 rows = await connection.execute(select(instances).where(are_instances(instances, some)))
                 found.extend(sorted((InstanceRow(*row) for row in rows), key=lambda row: row.key))
-            return InstancesPage(await _with_effects(connection, found), revision)
+                if self._may_be_ahead:
+                    ahead |= await read_ahead(connection, revision, are_instances(journal, some))
+            return InstancesPage(await _with_effects(connection, found), revision, ahead)
 
     async def list_instances(
         self, namespace: str, machine_id: str, status: str, after: tuple[str, str], limit: int
@@ -121,9 +134,15 @@ class Reads:
         if status:
             statement = statement.where(columns.status == status)
         async with self._reading() as connection:
-            revision = await newest_revision(connection)
+            revision = await self._newest(connection)
             rows = [InstanceRow(*row) for row in await connection.execute(statement)]
-            return InstancesPage(await _with_effects(connection, rows), revision)
+            ahead = {}
+            if self._may_be_ahead:
+                among = journal.c.namespace == namespace
+                if machine_id:
+                    among = and_(among, journal.c.machine_id == machine_id)
+                ahead = await read_ahead(connection, revision, among)
+            return InstancesPage(await _with_effects(connection, rows), revision, ahead)
 
     # --- the journal ---
 
@@ -149,12 +168,12 @@ class Reads:
     async def read_log(self, after: int, limit: int, match: LogMatch) -> LogPage:
         """See ``Store``."""
         async with self._reading() as connection:
-            return await read_log(connection, after, limit, match)
+            return await read_log(connection, after, limit, match, await self._newest(connection))
 
     async def newest_revision(self) -> int:
         """See ``Store``."""
         async with self._reading() as connection:
-            return await newest_revision(connection)
+            return await self._newest(connection)
 
     async def compacted_revision(self) -> int:
         """See ``Store``."""
@@ -329,9 +348,23 @@ class Reads:
 
     async def next_due(self) -> int | None:
         """See ``Store``."""
+        columns = timers.c
+        # What is claimed was due, so it stands before the first that is not: two short stretches of the index.
+        free = (
+            select(columns.due_at_ms)
+            .where(columns.claimed_until_ms <= columns.due_at_ms)
+            .order_by(columns.due_at_ms, columns.sequence)
+            .limit(1)
+        )
         async with self._reading() as connection:
-            found: int | None = (await connection.execute(select(func.min(timers.c.due_at_ms)))).scalar()
-            return found
+            first: int | None = (await connection.execute(free)).scalar_one_or_none()
+            claimed = select(func.min(columns.claimed_until_ms)).where(
+                columns.claimed_until_ms > columns.due_at_ms
+            )
+            if first is not None:
+                claimed = claimed.where(columns.due_at_ms <= first)
+            again: int | None = (await connection.execute(claimed)).scalar()
+        return min((at for at in (first, again) if at is not None), default=None)
 
 
 def _soonest(handler: str, priority: int) -> Select[tuple[int | None]]:
