@@ -24,7 +24,7 @@ IMAGE := proto/durachart-v1.binpb
 .DELETE_ON_ERROR:
 # The tasks share one environment; only what they start may run in parallel.
 .NOTPARALLEL:
-.PHONY: help run test check coverage lint types contracts proto verify generate proto-image format lock hooks clean set-up bench fuzz again
+.PHONY: help run test check coverage lint types contracts proto verify generate proto-image format lock hooks clean set-up bench fuzz soak again
 
 help: ## List every task.
 	@echo "Usage: make TASK [ARGS=\"...\"]"; echo
@@ -97,6 +97,9 @@ bench: $(DEV_STAMP) $(NODE_STAMP) $(BENCH_STAMP) ## Measure, as ratios in one ru
 
 fuzz: $(DEV_STAMP) $(NODE_STAMP) ## Search for differences from XState for a minute. ARGS="--seconds 600 --seed 7" changes that.
 	@$(PY) -m tests.conformance.fuzz $(ARGS)
+
+soak: $(DEV_STAMP) ## Kill a server under load 500 times and check what it promised. ARGS="--cycles 60 --seed 7" changes that.
+	@$(PY) -m tests.acceptance.faults.soak $(ARGS)
 
 hooks: $(DEV_STAMP) ## Install the git hooks that format and lint each commit.
 	@$(PY) -m pre_commit install

@@ -108,9 +108,10 @@ class Trial:
             seed: Of everything that is left to chance.
         """
         self.summary = Summary()
+        self.seed = seed
         self.chance = random.Random(seed)
         self._nursery = nursery
-        self._engine = engine
+        self.engine = engine
         self._arguments = arguments
         self._port = port
         self._revision = 0
@@ -139,7 +140,7 @@ class Trial:
     async def round(self, load: Load, where: Sequence[str]) -> None:
         """Kill a server at each of these places while ``load`` goes on, then check everything."""
         self._checked_calls = 0
-        engine = self._engine()
+        engine = self.engine()
         load.start()
         for place in where:
             await self._cycle(load, place, engine)
@@ -151,7 +152,7 @@ class Trial:
     async def _cycle(self, load: Load, place: str, engine: AsyncEngine) -> None:
         server = await self.start("" if place in (AT_ONCE, RUNNING) else place)
         if place == AT_ONCE:
-            await asyncio.sleep(self.chance.uniform(0, 0.2))
+            await asyncio.sleep(self.chance.uniform(0, 0.3))
         else:
             await server.wait_ready()
             began = time.monotonic()
@@ -184,7 +185,7 @@ class Trial:
     async def finish(self, load: Load, server: Server) -> None:
         """Let everything come to rest, end the server and check the whole history."""
         await load.stop()
-        engine = self._engine()
+        engine = self.engine()
         await _wait_settled(engine, server)
         await load.repeat(100)
         assert await server.stop() == 0

@@ -142,8 +142,8 @@ class Load:
         self._stopping = True
         await asyncio.gather(*self._writers)
 
-    async def wait_answers(self, count: int) -> None:
-        """Wait until ``count`` more calls have been answered; raises what broke a writer."""
+    async def wait_calls(self, count: int) -> None:
+        """Wait until ``count`` more calls have ended; raises what broke a writer."""
         wanted = len(self.history.calls) + count
         while len(self.history.calls) < wanted:
             broken = [each for each in self._writers if each.done()]

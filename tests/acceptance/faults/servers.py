@@ -159,6 +159,11 @@ class Nursery:
         self.servers.append(server)
         return server
 
+    async def kill_all(self) -> None:
+        """Kill every server that still runs."""
+        for server in self.servers:
+            await server.kill()
+
     @property
     def stderr(self) -> str:
         """What all of its servers wrote to standard error, one after the other."""

@@ -1,0 +1,88 @@
+"""A server that is halted and goes on: what was due meanwhile happens once, late and never early."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from durachart.store.schema import effects
+from tests.acceptance.faults.kill_cycles import Trial
+from tests.acceptance.faults.ledger import ALARM_MS
+from tests.acceptance.faults.load import Load, Shape
+from tests.acceptance.faults.servers import Server
+from tests.processes import PATIENCE_S
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LEASE_MS = 300
+# Calls give up while the server is halted, and ask again.
+IMPATIENT = Shape(timeout_ms=400)
+PLACES = (
+    "commit.inside:20",
+    "commit.after:20",
+    "reply.set:20",
+    "effect.leased:3",
+    "effect.returned:3",
+    "timer.before:2",
+    "timer.after:2",
+)
+
+
+async def wait_halted(server: Server) -> None:
+    """Wait until the process does not run any more."""
+    status = Path(f"/proc/{server.pid}/stat")
+    async with asyncio.timeout(PATIENCE_S):
+        while status.read_text().rpartition(")")[2].split()[0] not in "Tt":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def wait_overdue(trial: Trial) -> None:
+    """Wait until every lease has run out and every timer armed before is due."""
+    halted_at_ms = time.time() * 1000
+    engine = trial.engine()
+    leased = select(effects.c.scheduled_at_ms).where(effects.c.finalized_at_ms.is_(None))
+    async with engine.connect() as connection:
+        ends = (await connection.execute(leased)).scalars().all()
+    await engine.dispose()
+    until_ms = max([halted_at_ms + ALARM_MS, *ends])
+    while time.time() * 1000 <= until_ms:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def test_a_server_halted_at_any_instant_goes_on_where_it_was(trial: Trial) -> None:
+    """Leases run out and timers come due while it is halted."""
+    server = await trial.start(lease_ms=LEASE_MS)
+    await server.wait_ready()
+    load = Load(trial.address, trial.seed, "s", IMPATIENT)
+    load.start()
+    for _ in range(3):
+        await load.wait_calls(150)
+        server.send_signal(signal.SIGSTOP)
+        await wait_halted(server)
+        await wait_overdue(trial)
+        server.send_signal(signal.SIGCONT)
+    await load.wait_calls(150)
+    await trial.finish(load, server)
+    assert load.history.failures["DEADLINE_EXCEEDED", ""] > 0
+
+
+async def test_a_server_halted_where_it_matters_goes_on_where_it_was(trial: Trial) -> None:
+    """Between a commit and its answer, between a lease and the end of its effect, around a timer."""
+    load = Load(trial.address, trial.seed, "p", IMPATIENT)
+    load.start()
+    for place in PLACES:
+        server = await trial.start(crash_at=f"{place}:stop", lease_ms=LEASE_MS)
+        await server.wait_ready()
+        await wait_halted(server)
+        await wait_overdue(trial)
+        server.send_signal(signal.SIGCONT)
+        await load.wait_calls(100)
+        assert await server.stop() == 0
+    server = await trial.start(lease_ms=LEASE_MS)
+    await server.wait_ready()
+    await trial.finish(load, server)
