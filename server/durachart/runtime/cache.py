@@ -57,6 +57,18 @@ class InstanceCache:
         if known is not None:
             self._bytes -= known[1]
 
+    def evict_finished(self, before_ms: int) -> None:
+        """Forget instances that finished before ``before_ms``: retention may have removed them."""
+        finished = [
+            key
+            for key, (seat, _) in self._seats.items()
+            if (instance := seat.instance) is not None
+            and instance.snapshot.status != "active"
+            and instance.updated_at_ms < before_ms
+        ]
+        for key in finished:
+            self.evict(key)
+
     def note_lease(self, row: EffectRow) -> None:
         """Keep up with an effect that began or ended an attempt, if its instance is here."""
         found = self._seats.get(row.key)

@@ -65,7 +65,7 @@ from durachart.runtime.views import (
 )
 from durachart.runtime.watch import Watches
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import Store, StoredInstance, Writes
+from durachart.store.interface import Expirable, Store, StoredInstance, Writes
 from durachart.store.keys import InstanceKey
 
 GENERATE: Final = "llm.generate"
@@ -411,8 +411,16 @@ class Runtime:
             rows = await self._store.due_timers(self._clock.now_ms(), limit)
         return [DueTimer(row.key, row.uid, row.timer_key, row.sequence, row.due_at_ms) for row in rows]
 
+    async def claim_due_timers(self, limit: int, claim: timedelta) -> list[DueTimer]:
+        """Take on timers that are due now, in due order, for as long as ``claim`` lasts."""
+        now_ms = self._clock.now_ms()
+        until_ms = now_ms + int(claim / timedelta(milliseconds=1))
+        with _store_errors():
+            rows = await self._store.claim_due_timers(now_ms, limit, until_ms)
+        return [DueTimer(row.key, row.uid, row.timer_key, row.sequence, row.due_at_ms) for row in rows]
+
     async def next_due_at(self) -> datetime | None:
-        """When the next timer comes due; None: none is pending."""
+        """When the next timer can be claimed; None: none is pending."""
         with _store_errors():
             due_ms = await self._store.next_due()
         return None if due_ms is None else instant(due_ms)
@@ -425,6 +433,20 @@ class Runtime:
         """Deliver a timer's event; False: that arming is not pending any more, or not due yet."""
         reply = await self._queue.submit(command, Caller(SYSTEM_ACTOR))
         return reply.verdict.done
+
+    # --- retention ----------------------------------------------------------------------------------------
+
+    async def expire(self, what: Expirable, age: timedelta, limit: int) -> int:
+        """Remove up to ``limit`` of what ended, or was written, longer than ``age`` ago.
+
+        Returns how many; less than ``limit``: there are no more for now.
+        """
+        before_ms = self._clock.now_ms() - int(age / timedelta(milliseconds=1))
+        with _store_errors():
+            removed = await self._store.expire(what, before_ms, limit)
+        if removed and what == "instances":
+            self._cache.evict_finished(before_ms)
+        return removed
 
 
 @contextmanager

@@ -349,7 +349,8 @@ class Reads:
     async def next_due(self) -> int | None:
         """See ``Store``."""
         columns = timers.c
-        # What is claimed was due, so it stands before the first that is not: two short stretches of the index.
+        # What is claimed was due, so it stands before the first that is free: two short stretches of the
+        # index.
         free = (
             select(columns.due_at_ms)
             .where(columns.claimed_until_ms <= columns.due_at_ms)

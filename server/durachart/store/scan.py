@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
@@ -95,7 +96,8 @@ class StoreScan:
     @classmethod
     def of_sqlite(cls, path: Path) -> StoreScan:
         """Read a SQLite file."""
-        url = URL.create("sqlite+aiosqlite", database=f"file:{path}", query={"mode": "ro", "uri": "true"})
+        file = f"file:{quote(str(path))}"
+        url = URL.create("sqlite+aiosqlite", database=file, query={"mode": "ro", "uri": "true"})
         engine = create_async_engine(url)
 
         def connected(connection: Any, _record: object) -> None:
@@ -192,7 +194,7 @@ async def _places(connection: AsyncConnection, after: Place | None) -> list[Plac
         if after is not None:
             statement = statement.where(tuple_(*columns) > tuple_(*map(literal, after)))
         # Each table's list is whole up to its own end, so the first ones of all lists are the first of all.
-        found.update(tuple(row) for row in await connection.execute(statement))  # type: ignore[misc]
+        found.update(tuple(row) for row in await connection.execute(statement))
     return sorted(found)[:_GROUP]
 
 

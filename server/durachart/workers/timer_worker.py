@@ -1,10 +1,13 @@
 """Fires timers when they are due, never early.
 
-The worker sleeps until the earliest due instant, or until a commit rings because that may have changed; and
-never longer than the poll interval, in case the wall clock was set. Which timers are due is for the runtime
-to say, and whether one may still fire is decided by the transaction that fires it: a timer cancelled
-meanwhile does nothing. Timers of one instance fire in the order in which they are due; instances do not wait
-for each other.
+The worker sleeps until the earliest instant at which one may be claimed, or until a commit rings because that
+may have changed; and never longer than the poll interval, in case the wall clock was set. What is due is
+claimed a batch at a time, however much it is: where several nodes share the database each fires what it has
+claimed, and what a node that died had claimed is claimed again when its claim ends.
+
+A claim promises nothing. Whether a timer may still fire is decided by the transaction that fires it: one that
+was cancelled meanwhile does nothing, and those of its instance that were due before it go first. Instances do
+not wait for each other; one whose timers cannot be fired waits until their claims end.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from durachart.crash_points import reach
@@ -32,11 +35,11 @@ _SHORTEST_WAIT_S = 0.001
 class TimerRuntime(Protocol):
     """What the timer worker needs of the runtime; see `Runtime` for what each method promises."""
 
-    async def due_timers(self, limit: int) -> list[DueTimer]:
-        """Timers that are due now, in due order."""
+    async def claim_due_timers(self, limit: int, claim: timedelta) -> list[DueTimer]:
+        """Take on timers that are due now, in due order."""
 
     async def next_due_at(self) -> datetime | None:
-        """When the next timer comes due; None: none is pending."""
+        """When the next timer can be claimed; None: none is pending."""
 
     async def wait_timers(self, max_wait_s: float | None = None) -> bool:
         """Wait until the earliest due instant may have changed; False: ``max_wait_s`` passed first."""
@@ -50,16 +53,17 @@ class TimerWorkerSettings:
     """How the worker works.
 
     Attributes:
-        batch: Most timers fired at a time.
+        batch: Most timers claimed at a time.
         poll_ms: Longest sleep: a clock set forward is noticed within it.
-        pause_ms: Wait after the store failed.
-        stuck_ms: Wait before an instance whose timer cannot be fired, for another reason, is tried again.
+        pause_ms: Wait after the store failed, or had too much to do.
+        claim_ms: How long a claim lasts: how late a timer is whose node died, and how long an instance whose
+            timers cannot be fired is left alone.
     """
 
     batch: int = 256
     poll_ms: int = 5_000
     pause_ms: int = 1_000
-    stuck_ms: int = 30_000
+    claim_ms: int = 15_000
 
 
 def _utc_now() -> datetime:
@@ -79,15 +83,13 @@ class TimerWorker:
         """Prepare; nothing fires before `running` is entered.
 
         Args:
-            runtime: Where timers are read and fired.
+            runtime: Where timers are claimed and fired.
             settings: None for the defaults.
             now: The wall clock, aware.
         """
         self._runtime = runtime
         self._settings = settings or TimerWorkerSettings()
         self._now = now
-        # What could not be fired, with the instant on the loop's clock from which it is tried again.
-        self._stuck: dict[DueTimer | InstanceKey, float] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -104,7 +106,7 @@ class TimerWorker:
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             try:
-                wait_s = await self._fire_what_is_due()
+                wait_s = await self._fire_what_is_due(stop)
             except DurachartError as error:
                 _log.warning("timers not fired error=%s", error)
                 wait_s = self._settings.pause_ms / 1000
@@ -121,55 +123,46 @@ class TimerWorker:
         ring.cancel()
         await asyncio.wait({ring})
 
-    async def _fire_what_is_due(self) -> float:
+    async def _fire_what_is_due(self, stop: asyncio.Event) -> float:
         """Fire one batch; return how long nothing else is due, in seconds, 0 when more may be."""
-        found, due = await self._look()
+        settings = self._settings
+        due = await self._runtime.claim_due_timers(settings.batch, timedelta(milliseconds=settings.claim_ms))
         if due:
             by_instance: dict[InstanceKey, list[DueTimer]] = {}
             for timer in due:
                 by_instance.setdefault(timer.key, []).append(timer)
-            await asyncio.gather(*map(self._fire_in_order, by_instance.values()))
+            await asyncio.gather(*(self._fire_in_order(timers, stop) for timers in by_instance.values()))
             return 0
-        if found:
-            # All of it is stuck and stands first, so what is due next cannot be asked for.
-            return self._settings.pause_ms / 1000
-        longest_s = self._settings.poll_ms / 1000
+        longest_s = settings.poll_ms / 1000
         next_at = await self._runtime.next_due_at()
         if next_at is None:
             return longest_s
         return min(max((next_at - self._now()).total_seconds(), _SHORTEST_WAIT_S), longest_s)
 
-    async def _look(self) -> tuple[bool, list[DueTimer]]:
-        """Return whether any timer is due, and those due that may be tried, in due order."""
-        now_s = asyncio.get_running_loop().time()
-        self._stuck = {what: until_s for what, until_s in self._stuck.items() if until_s > now_s}
-        limit = self._settings.batch
-        while True:
-            found = await self._runtime.due_timers(limit)
-            due = [timer for timer in found if timer not in self._stuck and timer.key not in self._stuck]
-            # Timers that cannot be fired now must not hide those behind them.
-            if due or len(found) < limit:
-                return bool(found), due[: self._settings.batch]
-            limit *= 2
-
-    async def _fire_in_order(self, timers: Sequence[DueTimer]) -> None:
-        """Fire the due timers of one instance; behind one that cannot be fired, the rest waits."""
-        pause_s = self._settings.pause_ms / 1000
-        clock = asyncio.get_running_loop().time
+    async def _fire_in_order(self, timers: Sequence[DueTimer], stop: asyncio.Event) -> None:
+        """Fire claimed timers of one instance; behind one that cannot be fired, the rest waits."""
         for timer in timers:
             command = FireTimer(timer.key, timer.uid, timer.timer_key, timer.sequence)
+            reach("timer.before")
             try:
-                reach("timer.before")
-                fired = await self._runtime.fire_timer(command)
-                reach("timer.after")
+                await self._fire(command, stop)
             except DurachartError as error:
                 _log.warning(
                     "timer not fired instance=%s timer=%s error=%s", timer.key, timer.timer_key, error
                 )
-                busy = isinstance(error, StoreUnavailable | Overloaded)
-                self._stuck[timer.key] = clock() + (pause_s if busy else self._settings.stuck_ms / 1000)
                 return
-            if not fired:
-                # Cancelled meanwhile, and gone; or, should it be listed again, not to be tried in a tight
-                # loop.
-                self._stuck[timer] = clock() + pause_s
+            reach("timer.after")
+
+    async def _fire(self, command: FireTimer, stop: asyncio.Event) -> None:
+        """Fire a timer; what stands in the way for a moment only is waited for while the claim lasts."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._settings.claim_ms / 1000
+        pause_s = self._settings.pause_ms / 1000
+        while True:
+            try:
+                await self._runtime.fire_timer(command)
+                return
+            except (StoreUnavailable, Overloaded):
+                if stop.is_set() or loop.time() + pause_s >= until_s:
+                    raise
+            await asyncio.sleep(pause_s)

@@ -18,7 +18,6 @@ from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import EffectRow, InstanceRow, RequestRow
 from durachart.store.sqlite import statements as sql
 from durachart.store.sqlite.deletion import delete, purge
-from durachart.store.sqlite.deletion import delete, purge
 
 _NOTHING_WRITTEN = CommitResult((), frozenset())
 _CANCEL_ON_EXIT = EffectRow._fields.index("cancel_on_exit")
@@ -84,6 +83,7 @@ def commit(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
 
 def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int) -> None:
     many = connection.executemany
+    _require_living(connection, writes)
     if writes.requests:
         # First, because this is what fails when a request was retried.
         many(sql.INSERT_REQUEST.sql, writes.requests)
@@ -91,8 +91,6 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
         arrange = sql.arrange_instance_update
         moved = many(sql.UPDATE_INSTANCE.sql, [arrange((*u.row, u.from_version)) for u in writes.updates])
         _require(moved.rowcount, writes.updates)
-    if writes.deletes:
-        _require(delete(connection, writes.deletes), writes.deletes)
     if writes.deletes:
         _require(delete(connection, writes.deletes), writes.deletes)
     if writes.inserts:
@@ -112,9 +110,22 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
     if writes.deletes:
         # Last, because what the batch itself wrote of the instance goes as well.
         purge(connection, writes.deletes)
-    if writes.deletes:
-        # Last, because what the batch itself wrote of the instance goes as well.
-        purge(connection, writes.deletes)
+
+
+def _require_living(connection: sqlite3.Connection, writes: Writes) -> None:
+    """Require the instances that refused something: retention may have removed one since it was cached."""
+    refusing = {(row.key, row.uid) for row in writes.journal if row.outcome == "refused" and row.uid}
+    if not refusing:
+        return
+    checked = {update.row.key for update in writes.updates}
+    checked.update(row.key for row in writes.inserts)
+    checked.update(deletion.tombstone.key for deletion in writes.deletes)
+    for key, uid in refusing:
+        if (
+            key not in checked
+            and not connection.execute(sql.SELECT_UID.sql, (shard(key), *key, uid)).fetchone()
+        ):
+            raise _NotCurrentError
 
 
 def _end_effects(connection: sqlite3.Connection, writes: Writes) -> None:

@@ -128,6 +128,7 @@ DELETE_TIMER = compiled(delete(timers).where(*_is(timers, *_KEY, "timer_key", "u
 arrange_timer_gone = DELETE_TIMER.arranger(TimerRow._fields)
 
 SELECT_INSTANCE = compiled(select(instances).where(*_is(instances, *_KEY)))
+SELECT_UID = compiled(select(instances.c.uid).where(*_is(instances, *_KEY, "uid")))
 SELECT_HEAD = compiled(
     select(journal.c.seq, journal.c.hash, journal.c.at_ms)
     .where(*_is(journal, *_KEY))

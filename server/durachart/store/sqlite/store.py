@@ -11,22 +11,32 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from durachart.store.errors import StoreFailed, StoreNotOpened
-from durachart.store.interface import CommitResult, HintListener, Leased, Loaded, Wanted, Writes
+from durachart.store.interface import (
+    CommitResult,
+    Expirable,
+    HintListener,
+    Leased,
+    Loaded,
+    Wanted,
+    Writes,
+)
 from durachart.store.keys import InstanceKey
 from durachart.store.migrate import upgrade
 from durachart.store.reads import Reads
-from durachart.store.rows import EffectRow, MachineRow, StepRow
-from durachart.store.sqlite import leases
+from durachart.store.rows import EffectRow, MachineRow, StepRow, TimerRow
+from durachart.store.sqlite import leases, retention
 from durachart.store.sqlite import statements as sql
 from durachart.store.sqlite.commit import commit, load
 from durachart.store.sqlite.lock import FileLock
 from durachart.store.sqlite.machines import insert_machine
+from durachart.store.sqlite.timers import RELEASE_CLAIMS, claim
 from durachart.store.sqlite.writer import WriterThread, describe
 
 T = TypeVar("T")
@@ -84,6 +94,7 @@ class SqliteStore(Reads):
         self._new_secret = new_secret
         self._uid = ""
         self._newest_revision = 0
+        self._cut_after: InstanceKey | None = None
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._writer = WriterThread(self._connect)
         super().__init__(self._reading_engine(), _describe)
@@ -191,6 +202,37 @@ class SqliteStore(Reads):
         """See ``Store``."""
         return await self._writer.run(lambda connection: leases.record_step(connection, step, lease_token))
 
+    # --- timers and retention ---
+
+    async def claim_due_timers(self, before_ms: int, limit: int, until_ms: int) -> list[TimerRow]:
+        """See ``Store``."""
+        return await self._writer.run(lambda connection: claim(connection, before_ms, limit, until_ms))
+
+    async def expire(self, what: Expirable, before_ms: int, limit: int) -> int:
+        """See ``Store``."""
+        if what == "journal":
+            return await self._cut_journals(before_ms, limit)
+        return await self._writer.run(lambda connection: retention.expire(connection, what, before_ms, limit))
+
+    async def _cut_journals(self, before_ms: int, limit: int) -> int:
+        """Cut the journals of the next instances; where a call ends, the next one goes on."""
+        found = await asyncio.to_thread(self._find_cuttable, before_ms, limit)
+        done, removed = await self._writer.run(lambda connection: retention.cut(connection, found, before_ms))
+        if done < len(found):
+            self._cut_after = found[done - 1].key if done else self._cut_after
+        else:
+            self._cut_after = found[-1].key if len(found) == limit else None
+        return limit if self._cut_after is not None or done < len(found) else min(removed, limit - 1)
+
+    def _find_cuttable(self, before_ms: int, limit: int) -> list[retention.Cuttable]:
+        """On a connection of its own: it may look at every instance, and the writer must not wait."""
+        uri = f"file:{quote(str(self._path))}?mode=ro"
+        try:
+            with closing(sqlite3.connect(uri, uri=True)) as connection:
+                return retention.find_cuttable(connection, before_ms, self._cut_after, limit)
+        except sqlite3.Error as error:
+            raise StoreFailed(describe(error)) from error
+
     # --- opening ---
 
     def _migrate(self) -> None:
@@ -221,11 +263,14 @@ class SqliteStore(Reads):
         # A server's own workers have ended with the process that had this file before: their effects need not
         # wait until the leases run out. Workers in processes of their own may be at work still.
         connection.execute(sql.RELEASE_LEASES.sql)
+        connection.execute(RELEASE_CLAIMS.sql)
         connection.execute(sql.INSERT_INFO.sql, sql.INSERT_INFO.bind(name="uid", value=self._new_uid()))
         connection.execute("COMMIT")
         (uid,) = connection.execute(sql.SELECT_INFO.sql, ("uid",)).fetchone()
         (newest,) = connection.execute(sql.SELECT_NEWEST_REVISION.sql).fetchone()
-        return uid, newest or 0
+        # The newest rows may have been removed; a revision is never given twice.
+        compacted = connection.execute(sql.SELECT_INFO.sql, ("compacted_revision",)).fetchone()
+        return uid, max(newest or 0, 0 if compacted is None else int(compacted[0]))
 
     def _connect(self) -> sqlite3.Connection:
         """The writer's connection; transactions are begun and ended by its jobs."""
