@@ -122,6 +122,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
                 after_target_ignored="XState ignores this transition of `after`.",
                 candidate_unreachable="A candidate behind one that is always taken.",
                 effect_without_handler="An action that is journaled and shown, and that nobody runs.",
+                event_never_sent="A transition for an event of the interpreter that it never sends.",
                 implementation_unused="An implementation that the machine never uses.",
                 output_of_unknown_state="An output for a state that does not exist.",
                 v4_event="An event of XState v4, which nothing sends.",

@@ -82,6 +82,7 @@ def check_types(
     checker = _Checker(implementations, path, schemas, scopes_of(schemas, states), report)
     checker.check_assigned_keys()
     checker.check_delays()
+    checker.check_kept()
     for state in states:
         for use in state.guards:
             checker.check_use("guards", use)
@@ -143,6 +144,34 @@ class _Checker:
             if found.kind not in ("int", "uint", "double", "dyn"):
                 message = f"a delay is a number of milliseconds, not {found}"
                 self._add(Finding("expression_type", path, message))
+
+    def check_kept(self) -> None:
+        """What is kept, or given to an effect, is JSON."""
+        for name, text in self._section("context").items():
+            self._check_is_json(text, f"{self.path}/context{pointer(name)}", self.scopes.start)
+        for name in self._section("actions"):
+            for place, text in self._expressions("actions", name):
+                self._check_is_json(text, place, self.scopes.step)
+        for name, source in self._section("outputs").items():
+            path = f"{self.path}/outputs{pointer(name)}"
+            if isinstance(source, Mapping):
+                for key, text in source.items():
+                    self._check_is_json(text, path + pointer(key), self.scopes.step)
+            else:
+                self._check_is_json(source, path, self.scopes.step)
+
+    def _check_is_json(self, text: object, path: str, scope: Scope) -> None:
+        if path in self.reported or not isinstance(text, str):
+            return
+        try:
+            found = compile_expression(text, scope=scope).result_type
+        except CompileError:
+            return  # reported by building, which uses the same scope
+        if (kind := _not_json(found)) is not None:
+            hint = "`string(…)` or `size(…)` give JSON" if kind == "bytes" else "compare it: `type(a) == int`"
+            self._add(
+                Finding("expression_type", path, f"the value is {found}, and JSON cannot hold {kind}", hint)
+            )
 
     def check_use(self, section: str, use: Use) -> None:
         """An expression used on one event's transition, against the schema of that event."""
@@ -225,3 +254,8 @@ def _members(source: Mapping[str, Any]) -> Iterable[str]:
             yield members
         elif operator in ("and", "or") and isinstance(members, list):
             yield from (member for member in members if isinstance(member, str))
+
+
+def _not_json(found: Type) -> str | None:
+    """The kind of a value that is certain to be no JSON; lists and maps may hold none of theirs."""
+    return found.kind if found.kind in ("type", "bytes") and not found.nullable else None

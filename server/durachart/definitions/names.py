@@ -26,6 +26,9 @@ _V4_EVENTS: Final = {
     "error.platform.": "an effect's `failed` event",
 }
 
+_SENT: Final = ("xstate.done.state.", "xstate.after.")
+"""What the interpreter sends, where there are no actors."""
+
 
 def check_machine_id(config: Mapping[str, Any], path: str, report: Report) -> None:
     """Report a machine without an id, or with one that callers could not write."""
@@ -134,6 +137,13 @@ def _check_descriptors(state: State, report: Report) -> None:
             report.error("event_invalid", path, f"an event type has at most {MAX_EVENT_TYPE} characters")
         elif _CONTROL.search(descriptor):
             report.error("event_invalid", path, "an event type has no control characters")
+        if descriptor.startswith("xstate.") and not _is_sent_by_the_interpreter(descriptor):
+            report.warning(
+                "event_never_sent",
+                path,
+                f"nothing sends {descriptor!r}: types beginning with `xstate.` belong to the interpreter",
+                "choose another name; for the ends of states and delays there are `onDone` and `after`",
+            )
         for prefix, instead in _V4_EVENTS.items():
             if descriptor.startswith(prefix):
                 report.warning(
@@ -142,6 +152,14 @@ def _check_descriptors(state: State, report: Report) -> None:
                     f"{descriptor!r} is an event of XState v4; nothing sends it",
                     f"use {instead}",
                 )
+
+
+def _is_sent_by_the_interpreter(descriptor: str) -> bool:
+    """Whether an event of the interpreter can match a descriptor, or a wildcard."""
+    if not is_wildcard(descriptor):
+        return descriptor.startswith(_SENT)
+    stem = descriptor.removesuffix("*")
+    return any(stem.startswith(prefix) or prefix.startswith(stem) for prefix in _SENT)
 
 
 def _check_delays(state: State, report: Report) -> None:

@@ -7,6 +7,7 @@ at once, in document order. ``codes`` lists every code.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -110,13 +111,21 @@ def check_document(
     if machine is not None:
         _check_built(machine, states, sections, report)
         if not any(finding.severity == "error" for finding in report.findings):
-            check_start(machine, schemas, machine_path, "/schemas", report)
+            needs_input = bool(machine.context_entries) and _may_read_input(sections, plugins)
+            check_start(machine, schemas, machine_path, "/schemas", report, needs_input=needs_input)
     findings = _merged(document, machine_path, [*reading.findings, *built], report.findings)
     return Checked(machine, schemas, effects, findings)
 
 
 def _over_a_limit(findings: Iterable[Finding]) -> bool:
     return any(finding.code in _LIMITS for finding in findings)
+
+
+def _may_read_input(implementations: Mapping[str, Any], plugins: Plugins | None) -> bool:
+    """Whether anything could ask for the input: its name stands somewhere, or there are plug-ins."""
+    if plugins is not None and (plugins.guards or plugins.actions or plugins.delays):
+        return True
+    return "input" in json.dumps(implementations)
 
 
 def plugin_uses(document: Mapping[str, Any], plugins: Plugins) -> frozenset[tuple[str, str]]:

@@ -27,7 +27,15 @@ MAX_TRIALS: Final = 10
 """Examples of an input that are tried."""
 
 
-def check_start(machine: Machine, schemas: Schemas, path: str, schemas_path: str, report: Report) -> None:
+def check_start(
+    machine: Machine,
+    schemas: Schemas,
+    path: str,
+    schemas_path: str,
+    report: Report,
+    *,
+    needs_input: bool,
+) -> None:
     """Start the machine once for each example of its input, or without input, and report what goes wrong.
 
     Args:
@@ -36,6 +44,7 @@ def check_start(machine: Machine, schemas: Schemas, path: str, schemas_path: str
         path: JSON pointer of the machine.
         schemas_path: JSON pointer of the schemas.
         report: Receives the problems; those of one kind once.
+        needs_input: Whether the start may fail for want of an input that no schema describes.
     """
     inputs: list[Any] = [{}]
     if schemas.input is not None:
@@ -46,8 +55,8 @@ def check_start(machine: Machine, schemas: Schemas, path: str, schemas_path: str
         try:
             step = initial_macrostep(machine, input=value, now_ms=TRIAL_NOW_MS)
         except EngineError as error:
-            if schemas.input is None and machine.context_entries and isinstance(error, EvaluationFailed):
-                untried = True  # perhaps for want of an input that nothing describes
+            if needs_input and schemas.input is None and isinstance(error, EvaluationFailed):
+                untried = True
                 continue
             code = "start_endless" if isinstance(error, MicrostepLimitExceeded) else "start_failed"
             problems = [(code, path, f"starting the machine fails: {error}", "")]

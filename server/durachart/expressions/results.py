@@ -11,7 +11,7 @@ from durachart.expressions.errors import EvaluationError
 from durachart.expressions.functions import to_string
 from durachart.expressions.instants import format_duration, format_timestamp
 from durachart.expressions.types import BECOMING, Type
-from durachart.expressions.values import BoolKey, Duration, Timestamp, UInt, Value, type_name
+from durachart.expressions.values import INT_MAX, BoolKey, Duration, Timestamp, UInt, Value, type_name
 
 #: Charged for writing a timestamp or a duration.
 _TEXT_UNITS: Final = 30
@@ -27,7 +27,7 @@ def finish(value: Value, budget: Budget) -> Value:
     entry.
 
     Raises:
-        EvaluationError: Part of it is bytes, a type, NaN or an infinity.
+        EvaluationError: Part of it is bytes, a type, NaN, an infinity, or a uint over the largest int.
     """
     return value if type(value) in _PLAIN else _json(value, budget, 0)
 
@@ -49,7 +49,12 @@ def _json(value: Value, budget: Budget, depth: int) -> Value:
         budget.spend(_TEXT_UNITS)
         return format_duration(value)
     if kind is UInt:
-        return int(value)
+        if value <= INT_MAX:
+            return int(value)
+        # Outside it would be an integer, and those have 64 bits with a sign.
+        raise EvaluationError(
+            f"the result is {value}u, and {INT_MAX} is the largest integer that can be kept"
+        )
     raise EvaluationError(f"the result is of type {type_name(value)}, which JSON cannot hold")
 
 

@@ -30,8 +30,11 @@ def require_key(key: InstanceKey) -> None:
             "instance.namespace",
             f"must be at most {MAX_NAMESPACE} characters of A-Z, a-z, 0-9, '.', '_' and '-'",
         )
-    if not 0 < len(machine_id) <= MAX_MACHINE_ID:
-        raise InvalidArgument("instance.machine_id", f"must have 1 to {MAX_MACHINE_ID} characters")
+    if not 0 < len(machine_id) <= MAX_MACHINE_ID or _CONTROL.search(machine_id):
+        raise InvalidArgument(
+            "instance.machine_id",
+            f"must have 1 to {MAX_MACHINE_ID} characters, none of them a control character",
+        )
     if not 0 < len(instance_id) <= MAX_INSTANCE_ID or _CONTROL.search(instance_id):
         raise InvalidArgument(
             "instance.instance_id",
@@ -50,16 +53,18 @@ def require_event_type(event_type: str) -> None:
         )
     if event_type == "*":
         raise InvalidArgument("event.type", "'*' matches events and is none itself; name the event")
+    _require_no_nul("event.type", event_type)
 
 
 def require_request_id(request_id: str) -> None:
-    """Raises InvalidArgument when the request id is too long."""
+    """Raises InvalidArgument when the request id is too long, or holds what no database keeps."""
     if len(request_id) > MAX_REQUEST_ID:
         raise InvalidArgument("request_id", f"must have at most {MAX_REQUEST_ID} characters")
+    _require_no_nul("request_id", request_id)
 
 
 def require_labels(labels: Mapping[str, str]) -> None:
-    """Raises InvalidArgument when there are too many labels, or one is too long."""
+    """Raises InvalidArgument when there are too many labels, or one is too long or cannot be kept."""
     if len(labels) > MAX_LABELS:
         raise InvalidArgument("labels", f"must be at most {MAX_LABELS}")
     for name, value in labels.items():
@@ -67,3 +72,10 @@ def require_labels(labels: Mapping[str, str]) -> None:
             raise InvalidArgument(
                 "labels", f"keys must have 1 to {MAX_LABEL} characters, values at most {MAX_LABEL}"
             )
+        _require_no_nul("labels", name + value)
+
+
+def _require_no_nul(field: str, text: str) -> None:
+    # PostgreSQL's text holds every character but this one. JSON is not concerned: there it is escaped.
+    if "\0" in text:
+        raise InvalidArgument(field, "must not hold the character U+0000")

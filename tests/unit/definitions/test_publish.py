@@ -209,6 +209,16 @@ ONE_PROBLEM: list[tuple[str, Any, list[tuple[str, str]]]] = [
         with_a(on={"GO": "b", "done.state.m.a": "b"}),
         [("v4_event", "/states/a/on/done.state.m.a")],
     ),
+    (
+        "event nothing sends",
+        with_a(on={"GO": "b", "xstate.x": "b"}),
+        [("event_never_sent", "/states/a/on/xstate.x")],
+    ),
+    (
+        "wildcard for events nothing sends",
+        with_a(on={"GO": "b", "xstate.actor.*": "b"}),
+        [("event_never_sent", "/states/a/on/xstate.actor.*")],
+    ),
     ("negative delay", with_a(after={"-5": "b"}), [("delay_invalid", "/states/a/after/-5")]),
     ("no delay", with_a(after={"": "b"}), [("delay_invalid", "/states/a/after/")]),
     ("unknown delay", with_a(after={"soon": "b"}), [("delay_missing", "/states/a/after/soon")]),
@@ -325,6 +335,18 @@ GUARDED_IMPLEMENTATIONS = {"guards": {"g": "true"}, "actions": {"act": {"assign"
             [("start_not_tried", "")],
         ),
         (
+            {"implementations": GUARDED_IMPLEMENTATIONS | {"context": {"x": "[1][2]"}}},
+            [("start_failed", "")],
+        ),
+        (
+            {"implementations": GUARDED_IMPLEMENTATIONS | {"context": {"x": "18446744073709551615u"}}},
+            [("start_failed", "")],
+        ),
+        (
+            {"implementations": GUARDED_IMPLEMENTATIONS | {"context": {"x": "[type(1)]"}}},
+            [("start_failed", "")],
+        ),
+        (
             {
                 "implementations": GUARDED_IMPLEMENTATIONS | {"context": {"x": "input.x"}},
                 "schemas": {"input": {"properties": {"x": {"type": "integer"}}, "required": ["x"]}},
@@ -353,6 +375,26 @@ def test_document_with_one_problem_has_one_finding(
 ) -> None:
     sections = {"implementations": GUARDED_IMPLEMENTATIONS} | sections
     assert found(document(GUARDED, **sections)) == expected
+
+
+@pytest.mark.parametrize("text", ["type(1)", "b'x'"])
+def test_what_json_cannot_hold_is_refused_wherever_it_would_be_kept(text: str) -> None:
+    actions = GUARDED_IMPLEMENTATIONS["actions"]
+    for sections, place in (
+        ({"context": {"x": text}}, "context/x"),
+        ({"actions": actions | {"act": {"assign": {"n": text}}}}, "actions/act/assign/n"),
+        ({"actions": actions | {"act": {"params": {"n": text}}}}, "actions/act/params/n"),
+        ({"outputs": {"m": text}}, "outputs/m"),
+        ({"outputs": {"m": {"k": text}}}, "outputs/m/k"),
+    ):
+        written = document(GUARDED, implementations=GUARDED_IMPLEMENTATIONS | sections)
+        assert ("expression_type", f"/implementations/{place}") in found(written)
+
+
+@pytest.mark.parametrize("descriptor", ["xstate.done.state.m.a", "xstate.done.*", "xstate.*", "*"])
+def test_what_the_interpreter_sends_may_be_handled(descriptor: str) -> None:
+    machine = with_a(on={"GO": "b", descriptor: "b"})
+    assert "event_never_sent" not in [code for code, _ in found(machine)]
 
 
 def test_effect_must_be_heard_of_where_it_says_so() -> None:

@@ -100,6 +100,15 @@ def test_memory_stays_below_32_mebibytes():
         assert peak < 32 * MEBIBYTE, expression.text
 
 
+def test_a_search_costs_what_following_every_instruction_of_the_pattern_costs():
+    large = compile_expression("context.t.matches('(?:a?){500}a{500}b')")
+    small = compile_expression("context.t.matches('^[a-z]+@[a-z]+$')")
+    for expression, cheap, costly in ((large, 400, 600), (small, 20_000, 80_000)):
+        assert expression.evaluate({"t": "a" * cheap}, EVENT, None, 0, Budget()) is False
+        with pytest.raises(BudgetExceeded):
+            expression.evaluate({"t": "a" * costly}, EVENT, None, 0, Budget())
+
+
 def test_a_budget_is_shared_by_its_expressions():
     expression = compile_expression("context.few.all(a, a >= 0)")
     budget = Budget()

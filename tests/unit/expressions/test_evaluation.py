@@ -278,3 +278,11 @@ def test_integers_beyond_64_bits_in_the_data_are_compared_but_not_computed_with(
     assert value_of("context.huge > 5", context) is True
     with pytest.raises(EvaluationError, match="overflow"):
         value_of("context.huge + 1", context)
+
+
+def test_a_uint_that_is_no_int_stays_inside():
+    assert value_of("9223372036854775807u") == 2**63 - 1
+    assert value_of("18446744073709551615u > 9223372036854775807u") is True
+    for text in ("9223372036854775808u", "[1u, 18446744073709551615u]", "{'a': dyn(9223372036854775808u)}"):
+        with pytest.raises(EvaluationError, match="9223372036854775807 is the largest integer"):
+            value_of(text)

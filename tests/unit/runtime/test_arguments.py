@@ -21,6 +21,7 @@ from durachart.store.keys import InstanceKey
         (InstanceKey("n" * 129, "m", "i"), "instance.namespace"),
         (InstanceKey("", "", "i"), "instance.machine_id"),
         (InstanceKey("", "m" * 129, "i"), "instance.machine_id"),
+        (InstanceKey("", "a\0b", "i"), "instance.machine_id"),
         (InstanceKey("", "m", ""), "instance.instance_id"),
         (InstanceKey("", "m", "i" * 257), "instance.instance_id"),
         (InstanceKey("", "m", "a\nb"), "instance.instance_id"),
@@ -37,7 +38,7 @@ def test_the_longest_key() -> None:
     require_key(InstanceKey("n" * 128, "m" * 128, "i" * 256))
 
 
-@pytest.mark.parametrize("event_type", ["", "xstate.init", "xstate.after.1.a", "*", "E" * 257])
+@pytest.mark.parametrize("event_type", ["", "xstate.init", "xstate.after.1.a", "*", "E" * 257, "a\0b"])
 def test_types_callers_may_not_send(event_type: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         require_event_type(event_type)
@@ -54,6 +55,11 @@ def test_request_ids_and_labels_are_bounded() -> None:
     require_labels({f"{n}": "v" * 128 for n in range(32)})
     with pytest.raises(InvalidArgument):
         require_request_id("r" * 129)
+    with pytest.raises(InvalidArgument, match=r"U\+0000"):
+        require_request_id("a\0b")
+    for labels in ({"a\0b": "x"}, {"x": "a\0b"}):
+        with pytest.raises(InvalidArgument, match=r"U\+0000"):
+            require_labels(labels)
     for labels in ({f"{n}": "" for n in range(33)}, {"": "x"}, {"k" * 129: ""}, {"k": "v" * 129}):
         with pytest.raises(InvalidArgument):
             require_labels(labels)

@@ -18,6 +18,16 @@ def test_json_is_read_as_it_is(text: str) -> None:
     assert parse_json(text) == json.loads(text)
 
 
+def test_u0000_travels_escaped_so_that_every_database_keeps_it() -> None:
+    for value in ({"a\0b": ["\0", "x\0"]}, "\0"):
+        text = dumps(value)
+        assert "\0" not in text
+        assert r"\u0000" in text
+        assert parse_json(text) == value
+    with pytest.raises(Malformed):
+        parse_json('"\0"')
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
