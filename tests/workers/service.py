@@ -23,6 +23,8 @@ from durachart.store.keys import InstanceKey
 from durachart.store.sqlite.store import SqliteStore
 from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
 from durachart.workers.effect_worker import EffectWorker
+from durachart.workers.http_handler import HttpHandler
+from durachart.workers.http_targets import HttpTargets
 from durachart.workers.providers.selection import Providers
 from durachart.workers.providers.settings import ProviderSettings
 from durachart.workers.timer_worker import TimerWorker
@@ -150,7 +152,8 @@ async def running_service(
         unsubscribe = runtime.on_effect_end(tokens.effect_ended)
         service = Service(runtime, tokens)
         if workers:
-            handlers = built_in_handlers(chosen, tokens, NoOpTracer())
+            http = HttpHandler(HttpTargets())
+            handlers = built_in_handlers(chosen, tokens, http, NoOpTracer())
             async with (
                 EffectWorker(runtime, handlers, NoOpTracer()).running(),
                 TimerWorker(runtime).running(),

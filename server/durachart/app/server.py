@@ -4,7 +4,7 @@
     └── store ── runtime ── machines brought along
                  ├── process that checks large definitions
                  ├── token relay ◄── effects' ends
-                 ├── effect worker (llm.generate, log, those of plug-ins), timer worker
+                 ├── effect worker (llm.generate, http.request, log, those of plug-ins), timer worker
                  └── service ── gRPC front, HTTP front
 
 Leaving goes the other way round: the fronts refuse new calls and end their streams with a token while calls
@@ -48,6 +48,7 @@ from durachart.store.sqlite.store import SqliteStore
 from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
 from durachart.workers.effect_worker import EffectWorker
 from durachart.workers.handlers import EffectHandler
+from durachart.workers.http_handler import HttpHandler
 from durachart.workers.providers.selection import Providers
 from durachart.workers.timer_worker import TimerWorker
 
@@ -172,10 +173,12 @@ async def _start_workers(
 ) -> TokenRelay:
     providers = Providers(settings.providers)
     stack.push_async_callback(providers.close)
+    http = HttpHandler(settings.http_targets)
+    stack.push_async_callback(http.close)
     tokens = TokenRelay(EffectGenerations(runtime))
     stack.callback(runtime.on_effect_end(tokens.effect_ended))
     tracer = observed.provider.get_tracer("durachart.workers")
-    handlers = (*built_in_handlers(providers, tokens, tracer), *trusted)
+    handlers = (*built_in_handlers(providers, tokens, http, tracer), *trusted)
     await stack.enter_async_context(EffectWorker(runtime, handlers, tracer).running())
     await stack.enter_async_context(TimerWorker(runtime).running())
     return tokens

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from durachart.fronts.address import GRPC_DEFAULT, HTTP_DEFAULT, Address, parse_address
+from durachart.workers.http_targets import HttpTargets, read_hosts
 from durachart.workers.providers.settings import ProviderSettings
 
 DATABASE_FILE = "durachart.db"
@@ -56,6 +57,7 @@ class Settings:
         cors_origins: Web pages that may call; ``*`` is every page.
         otlp_endpoint: Where traces go, as an OTLP/gRPC URL; ``""``: nothing is traced.
         providers: Language models.
+        http_targets: Where `http.request` may send requests to.
         limits: Bounds of what is taken.
         drain_ms: How long calls under way get when the server is asked to end.
         log_level: Least important messages that are logged.
@@ -71,6 +73,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     otlp_endpoint: str = ""
     providers: ProviderSettings = field(default_factory=ProviderSettings)
+    http_targets: HttpTargets = field(default_factory=HttpTargets)
     limits: Limits = field(default_factory=Limits)
     drain_ms: int = 10_000
     log_level: LogLevel = "info"
@@ -143,6 +146,21 @@ def origins(words: list[str], option: str = "--cors-origin") -> tuple[str, ...]:
         ):
             raise SettingInvalid(f"{option}: {word!r} is not an origin; write https://app.example or *")
     return tuple(words)
+
+
+def http_targets(allow: list[str], deny: list[str]) -> HttpTargets:
+    """Where ``http.request`` may send requests to, from the words of ``--http-allow`` and ``--http-deny``.
+
+    Raises:
+        SettingInvalid: One is no host.
+    """
+    read = []
+    for words, option in ((allow, "--http-allow"), (deny, "--http-deny")):
+        try:
+            read.append(read_hosts(words))
+        except ValueError as error:
+            raise SettingInvalid(f"{option}: {error}") from error
+    return HttpTargets(*read)
 
 
 def endpoint(url: str | None, option: str) -> str | None:

@@ -20,6 +20,8 @@ from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
 from durachart.workers.effect_worker import EffectWorker
 from durachart.workers.errors import EffectFailure, EffectRejected, ProviderError
 from durachart.workers.handlers import Attempt
+from durachart.workers.http_handler import HttpHandler
+from durachart.workers.http_targets import HttpTargets
 from durachart.workers.llm_handler import GenerateHandler
 from durachart.workers.log_handler import LogHandler
 from durachart.workers.providers.protocol import Finished, GenerationRequest, TextDelta, Usage
@@ -83,8 +85,11 @@ def handler(*items: TextDelta | Finished | Exception, **relay: Any) -> tuple[Gen
 
 
 def test_every_handler_that_is_named_exists() -> None:
-    handlers = built_in_handlers(Providers(LOCAL), TokenRelay(NoGenerations()), NoOpTracer(), generations=3)
-    assert {each.name for each in handlers} == HANDLER_NAMES == {"llm.generate", "log"}
+    http = HttpHandler(HttpTargets())
+    handlers = built_in_handlers(
+        Providers(LOCAL), TokenRelay(NoGenerations()), http, NoOpTracer(), generations=3
+    )
+    assert {each.name for each in handlers} == HANDLER_NAMES == {"llm.generate", "http.request", "log"}
     assert handlers[0].concurrency == 3
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from durachart.app.settings import Settings
     from durachart.workers.providers.settings import ProviderSettings
 
-_NET, _DATA, _LLM, _LIMITS, _LOG = "Network", "Data", "Language models", "Limits", "Logs and traces"
+_NET, _DATA, _LIMITS, _LOG = "Network", "Data", "Limits", "Logs and traces"
+_LLM, _EFFECTS = "Language models", "Effects"
 
 
 def serve(
@@ -139,6 +140,29 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    http_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--http-allow",
+            metavar="HOST",
+            envvar="DURACHART_HTTP_ALLOW",
+            help="`http.request` may go there although it is not public: name, *.NAME, address or CIDR; "
+            "repeatable.",
+            rich_help_panel=_EFFECTS,
+            show_default=False,
+        ),
+    ] = None,
+    http_deny: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--http-deny",
+            metavar="HOST",
+            envvar="DURACHART_HTTP_DENY",
+            help="`http.request` may not go there, whatever is allowed; repeatable.",
+            rich_help_panel=_EFFECTS,
+            show_default=False,
+        ),
+    ] = None,
     max_event_bytes: Annotated[
         int,
         typer.Option(
@@ -229,6 +253,7 @@ def serve(
             cors_origins=parse.origins(cors_origin or []),
             otlp_endpoint=parse.trace_endpoint(otlp_endpoint),
             providers=_providers(llm_model, llm_token_delay_ms, openai_base_url, anthropic_base_url),
+            http_targets=parse.http_targets(http_allow or [], http_deny or []),
             limits=parse.Limits(max_event_bytes, max_context_bytes, max_definition_bytes, max_microsteps),
             drain_ms=drain_ms,
             log_level=log_level,
