@@ -33,6 +33,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
     "INSTANCE_NOT_FOUND": lambda: errors.InstanceNotFound(KEY),
     "MACHINE_NOT_FOUND": lambda: errors.MachineNotFound("order", 2),
     "NO_GENERATION": lambda: errors.NoGeneration(KEY),
+    "VERSION_NOT_FOUND": lambda: errors.VersionNotFound(KEY, 9, 7),
     "INSTANCE_EXISTS": lambda: errors.InstanceExists(KEY),
     "VERSION_CONFLICT": lambda: errors.VersionConflict(KEY, 4, 7, '"confirmed"'),
     "PAYLOAD_INVALID": lambda: errors.PayloadInvalid(

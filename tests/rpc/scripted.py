@@ -117,6 +117,32 @@ class Scripted:
     ) -> instances.SendEventResponse:
         return instances.SendEventResponse(state=types.InstanceState(instance=request.instance), changed=True)
 
+    async def send_events(
+        self, request: instances.SendEventsRequest, ctx: CallContext
+    ) -> instances.SendEventsResponse:
+        results = [
+            instances.SendEventResult(response=await self.send_event(r, ctx)) for r in request.requests
+        ]
+        return instances.SendEventsResponse(results=results)
+
+    async def stream_events(
+        self, requests: AsyncIterator[instances.StreamEventsRequest], ctx: CallContext
+    ) -> AsyncGenerator[instances.StreamEventsResponse, None]:
+        async for request in requests:
+            yield instances.StreamEventsResponse(
+                correlation_id=request.correlation_id, response=await self.send_event(request.send_event, ctx)
+            )
+
+    async def preview_event(
+        self, request: instances.PreviewEventRequest, ctx: CallContext
+    ) -> instances.PreviewEventResponse:
+        return instances.PreviewEventResponse(accepted=True)
+
+    async def delete_instance(
+        self, request: instances.DeleteInstanceRequest, ctx: CallContext
+    ) -> instances.DeleteInstanceResponse:
+        return instances.DeleteInstanceResponse(state=types.InstanceState(instance=request.instance))
+
     async def list_instances(
         self, request: instances.ListInstancesRequest, ctx: CallContext
     ) -> instances.ListInstancesResponse:

@@ -29,11 +29,12 @@ STATUSES: Mapping[str | None, types_pb2.InstanceStatus] = {
     "done": types_pb2.INSTANCE_STATUS_DONE,
 }
 
-_CAUSES: Mapping[int, Literal["create", "event", "timer", "effect", "unknown"]] = {
+_CAUSES: Mapping[int, Literal["create", "event", "timer", "effect", "delete", "unknown"]] = {
     types_pb2.JOURNAL_CAUSE_CREATE: "create",
     types_pb2.JOURNAL_CAUSE_EVENT: "event",
     types_pb2.JOURNAL_CAUSE_TIMER: "timer",
     types_pb2.JOURNAL_CAUSE_EFFECT: "effect",
+    types_pb2.JOURNAL_CAUSE_DELETE: "delete",
 }
 
 _OUTCOMES: Mapping[int, Literal["completed", "stopped", "failed", "cancelled", "unknown"]] = {
@@ -167,6 +168,46 @@ def machine(message: machine_service_pb2.Machine) -> models.Machine:
         created_at=_instant(message.create_time),
         description=message.description,
         event_types=tuple(message.event_types),
+    )
+
+
+def accepted(message: state_machine_service_pb2.SendEventResponse) -> models.Accepted:
+    """The answer to an accepted event."""
+    return models.Accepted(
+        state=instance_state(message.state),
+        changed=message.changed,
+        replayed=message.replayed,
+        effects=tuple(journal_effect(one) for one in message.effects),
+    )
+
+
+def preview(message: state_machine_service_pb2.PreviewEventResponse) -> models.Preview:
+    """What an event would do."""
+    return models.Preview(
+        accepted=message.accepted,
+        state=instance_state(message.state),
+        changed=message.changed,
+        effects=tuple(journal_effect(one) for one in message.effects),
+        reason=message.reason,
+        message=message.message,
+        transitions=tuple(
+            models.PreviewTransition(
+                one.source_state_id,
+                one.event_descriptor,
+                tuple(one.target_state_ids),
+                one.guard,
+                one.passed if one.HasField("passed") else None,
+            )
+            for one in message.transitions
+        ),
+    )
+
+
+def deleted(frame: state_machine_service_pb2.WatchFrame) -> models.InstanceDeleted:
+    """The deletion a watch frame carries."""
+    body = frame.deleted
+    return models.InstanceDeleted(
+        frame.resume_token, instance_ref(body.instance), body.uid, journal_entry(body.entry)
     )
 
 

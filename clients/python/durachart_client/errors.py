@@ -17,6 +17,7 @@
     │   ├── NotFound                what was named does not exist
     │   │   ├── InstanceNotFound      INSTANCE_NOT_FOUND
     │   │   ├── MachineNotFound       MACHINE_NOT_FOUND
+    │   │   ├── VersionNotFound       VERSION_NOT_FOUND
     │   │   ├── NoGeneration          NO_GENERATION
     │   │   └── EffectNotFound        EFFECT_NOT_FOUND
     │   ├── InstanceExists          INSTANCE_EXISTS
@@ -287,6 +288,12 @@ class MachineNotFound(NotFound):
     """There is no such machine, or no such version of it."""
 
     REASON = "MACHINE_NOT_FOUND"
+
+
+class VersionNotFound(NotFound):
+    """The instance has not reached that version, or retention removed it from the journal."""
+
+    REASON = "VERSION_NOT_FOUND"
 
 
 class NoGeneration(NotFound):

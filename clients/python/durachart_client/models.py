@@ -137,7 +137,7 @@ class JournalEntry:
         seq: Position in the instance's journal, from 1, without gaps.
         revision: Position in the store-wide order; increasing, not consecutive.
         cause: What kind of thing asked; ``unknown`` when a newer server names one this client does not know.
-        event_type: ``""`` for a creation.
+        event_type: ``""`` for a creation and for a deletion.
         data: The event's own keys, or the creation's input; None when there were none or they were too
             large to keep.
         actor: Who asked; ``system`` for timers and effects.
@@ -148,7 +148,7 @@ class JournalEntry:
         from_version: Version before.
         to_version: Version after; equal to ``from_version`` when refused, and for a creation.
         from_value: State value before; None for a creation.
-        to_value: State value after; None for a refused creation.
+        to_value: State value after; None for a refused creation and for a deletion.
         effects: What the macrostep asked for, in execution order.
         machine_version: Version of the definition that judged.
         expected_version: What the caller expected; None when nothing.
@@ -161,7 +161,7 @@ class JournalEntry:
     uid: str
     seq: int
     revision: int
-    cause: Literal["create", "event", "timer", "effect", "unknown"]
+    cause: Literal["create", "event", "timer", "effect", "delete", "unknown"]
     event_type: str
     data: Json
     actor: str
@@ -253,6 +253,85 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class EventToSend:
+    """One event of ``send_many`` or ``stream``; the fields are the arguments of ``send``.
+
+    Attributes:
+        machine_id: The machine.
+        instance_id: The instance.
+        event_type: What happened.
+        data: The event's own keys; None is none.
+        expected_version: The version last seen; None takes whatever is current.
+        create_if_missing: Create the instance in the same transaction if there is none.
+        input: The machine's input in that case.
+        request_id: Idempotency key; None makes one, ``""`` sends none.
+        view: How much of the state to return; None is the server's default, ``full``.
+        namespace: None takes the client's.
+    """
+
+    machine_id: str
+    instance_id: str
+    event_type: str
+    data: Mapping[str, Json] | None = None
+    expected_version: int | None = None
+    create_if_missing: bool = False
+    input: Json = None
+    request_id: str | None = None
+    view: View | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Answer of ``delete``; the last state, in view ``basic``."""
+
+    state: InstanceState
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewTransition:
+    """One transition that an event could select.
+
+    Attributes:
+        source_state_id: Id of the state whose transition it is.
+        event_descriptor: What it is written under, which may hold a wildcard.
+        target_state_ids: Ids of its targets, in document order; empty: it stays.
+        guard: Name or text of its guard; ``""`` when it has none.
+        passed: Whether the guard held; None: it was not asked, because another transition was selected.
+    """
+
+    source_state_id: str
+    event_descriptor: str
+    target_state_ids: tuple[str, ...]
+    guard: str
+    passed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Answer of ``preview``.
+
+    Attributes:
+        accepted: Whether the event would be accepted.
+        state: The state it would lead to; when refused, the state as it is.
+        changed: Whether value, context or status would differ.
+        effects: What it would ask for, in execution order, without ids.
+        reason: Stable reason of the refusal; ``""`` when accepted.
+        message: The same as a sentence.
+        transitions: Every one that could be selected, in the order of evaluation.
+    """
+
+    accepted: bool
+    state: InstanceState
+    changed: bool
+    effects: tuple[JournalEffect, ...]
+    reason: str
+    message: str
+    transitions: tuple[PreviewTransition, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """Answer of ``publish``; ``created`` is False when this content was published before."""
 
@@ -318,13 +397,30 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceDeleted:
+    """A watched instance was deleted; one created later under its name has another uid.
+
+    Attributes:
+        resume_token: Resuming with it goes on strictly after this event.
+        instance: Which instance.
+        uid: Which incarnation.
+        entry: The journal entry of the deletion.
+    """
+
+    resume_token: str
+    instance: InstanceRef
+    uid: str
+    entry: JournalEntry
+
+
+@dataclass(frozen=True, slots=True)
 class Synced:
     """All snapshots, or after a resume everything missed, have been delivered; what follows is live."""
 
     resume_token: str
 
 
-WatchEvent: TypeAlias = Snapshot | Transition | Synced
+WatchEvent: TypeAlias = Snapshot | Transition | InstanceDeleted | Synced
 
 
 @dataclass(frozen=True, slots=True)

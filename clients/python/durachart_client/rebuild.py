@@ -162,6 +162,7 @@ def _by_reason() -> Mapping[str, _Builder]:
     for missing in (
         errors.InstanceNotFound,
         errors.MachineNotFound,
+        errors.VersionNotFound,
         errors.NoGeneration,
         errors.EffectNotFound,
     ):

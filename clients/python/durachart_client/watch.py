@@ -78,6 +78,9 @@ class Watch(ResumableStream[WatchEvent]):
             case "transition":
                 transition = convert.transition(frame)
                 return transition if self._versions.advance(transition.state) else None
+            case "deleted":
+                self._versions.forget(convert.instance_ref(frame.deleted.instance))
+                return convert.deleted(frame)
             case "synced":
                 return Synced(frame.resume_token)
             case "closing":
@@ -116,6 +119,10 @@ class _SeenVersions:
                 raise errors.StreamGap(instance=state.instance, expected=version + 1, received=state.version)
         self._remember(state)
         return True
+
+    def forget(self, instance: InstanceRef) -> None:
+        """Take a deletion: what comes under the name is another instance."""
+        self._last.pop(instance, None)
 
     def _remember(self, state: InstanceState) -> None:
         self._last[state.instance] = (state.uid, state.version)

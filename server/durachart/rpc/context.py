@@ -65,6 +65,8 @@ class CallContext:
             there is none.
         farewell: Set by the handler of a stream: makes the last response of a stream that the server ends
             because it shuts down.
+        on_drain: Set by the handler of a stream that ends by itself when the server shuts down: called then,
+            instead of the handler being interrupted.
     """
 
     __slots__ = (
@@ -77,6 +79,7 @@ class CallContext:
         "identity",
         "metadata",
         "method",
+        "on_drain",
         "peer",
         "protocol",
         "span",
@@ -102,6 +105,7 @@ class CallContext:
         self.span: Span | None = None
         self.traceparent = incoming_traceparent(self.metadata)
         self.farewell: Callable[[], Message] | None = None
+        self.on_drain: Callable[[], None] | None = None
         self._headers: list[Entry] = []
         self._trailers: list[Entry] = []
         self._headers_sent = False

@@ -18,7 +18,7 @@ from durachart.rpc.gen import machine_service_pb2 as machines
 from durachart.rpc.gen import state_machine_service_pb2 as instances
 from durachart.rpc.gen import token_service_pb2 as tokens
 from durachart.rpc.gen import types_pb2 as types
-from durachart.runtime.commands import Caller
+from durachart.runtime.commands import Caller, SendEvent
 from durachart.runtime.generation_frames import (
     GenerationOutcome,
     TokenAttemptStarted,
@@ -26,13 +26,16 @@ from durachart.runtime.generation_frames import (
     TokenFrame,
 )
 from durachart.runtime.views import (
+    Accepted,
     InstanceState,
     InstanceStatus,
     JournalEffect,
     JournalEntry,
     MachineRecord,
+    Preview,
     View,
     WatchClosing,
+    WatchDeleted,
     WatchFrame,
     WatchProgress,
     WatchSnapshot,
@@ -53,6 +56,7 @@ _CAUSE = {
     "event": types.JOURNAL_CAUSE_EVENT,
     "timer": types.JOURNAL_CAUSE_TIMER,
     "effect": types.JOURNAL_CAUSE_EFFECT,
+    "delete": types.JOURNAL_CAUSE_DELETE,
 }
 _OUTCOME = {"accepted": types.JOURNAL_OUTCOME_ACCEPTED, "refused": types.JOURNAL_OUTCOME_REFUSED}
 _SEVERITY = {"error": types.Finding.SEVERITY_ERROR, "warning": types.Finding.SEVERITY_WARNING}
@@ -83,6 +87,20 @@ def view_of(view: int, default: View) -> View:
 def status_of(status: int) -> InstanceStatus | None:
     """The status a filter asks for; None: any."""
     return _STATUS_WANTED[status]
+
+
+def send_event(request: instances.SendEventRequest) -> SendEvent:
+    """The command of a validated request."""
+    return SendEvent(
+        key=key_of(request.instance),
+        event_type=request.event.type,
+        data_json=request.event.data_json,
+        expected_version=request.expected_version if request.HasField("expected_version") else None,
+        request_id=request.request_id,
+        create_if_missing=request.create_if_missing,
+        input_json=request.input_json,
+        view=view_of(request.view, View.FULL),
+    )
 
 
 def interval_of(duration: Duration) -> timedelta:
@@ -135,6 +153,37 @@ def instance_state(state: InstanceState) -> types.InstanceState:
         )
     if state.evaluated_at is not None:
         made.evaluate_time.FromDatetime(state.evaluated_at)
+    return made
+
+
+def accepted(answer: Accepted) -> instances.SendEventResponse:
+    """The answer to an accepted event."""
+    return instances.SendEventResponse(
+        state=instance_state(answer.state),
+        changed=answer.changed,
+        replayed=answer.replayed,
+        effects=[journal_effect(effect) for effect in answer.effects],
+    )
+
+
+def preview(shown: Preview) -> instances.PreviewEventResponse:
+    """What an event would do."""
+    made = instances.PreviewEventResponse(
+        accepted=shown.accepted,
+        state=instance_state(shown.state),
+        changed=shown.changed,
+        effects=[journal_effect(effect) for effect in shown.effects],
+        reason=shown.reason,
+        message=shown.message,
+    )
+    for each in shown.transitions:
+        made.transitions.add(
+            source_state_id=each.source,
+            event_descriptor=each.event_type,
+            target_state_ids=each.targets,
+            guard=each.guard,
+            passed=each.passed,
+        )
     return made
 
 
@@ -215,6 +264,10 @@ def watch_frame(frame: WatchFrame) -> instances.WatchFrame:
         made.transition.changed = frame.changed
     elif isinstance(frame, WatchSnapshot):
         made.snapshot.CopyFrom(instance_state(frame.state))
+    elif isinstance(frame, WatchDeleted):
+        made.deleted.instance.CopyFrom(instance_ref(frame.key))
+        made.deleted.uid = frame.uid
+        made.deleted.entry.CopyFrom(journal_entry(frame.entry))
     elif isinstance(frame, WatchProgress):
         made.progress.server_time.FromDatetime(frame.server_time)
     elif isinstance(frame, WatchClosing):

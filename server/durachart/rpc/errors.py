@@ -14,7 +14,7 @@
     │   ├── InvalidArgument              INVALID_ARGUMENT      BadRequest  (reason REQUEST_INVALID)
     │   │   └── PageTokenInvalid, ResumeTokenInvalid
     │   ├── NotFound                     NOT_FOUND             ResourceInfo
-    │   │   └── Instance…, MachineNotFound, NoGeneration
+    │   │   └── Instance…, Machine…, VersionNotFound, NoGeneration
     │   ├── Refusal
     │   │   ├── InstanceExists           ALREADY_EXISTS        ResourceInfo
     │   │   ├── VersionConflict          ABORTED               VersionConflict
@@ -243,7 +243,11 @@ def _payload(error: runtime.PayloadInvalid) -> Iterable[Message]:
 
 
 def _instance(
-    error: runtime.InstanceNotFound | runtime.NoGeneration | runtime.InstanceExists | runtime.InstanceCorrupt,
+    error: runtime.InstanceNotFound
+    | runtime.VersionNotFound
+    | runtime.NoGeneration
+    | runtime.InstanceExists
+    | runtime.InstanceCorrupt,
 ) -> Iterable[Message]:
     yield ResourceInfo(resource_type="durachart.v1.Instance", resource_name=str(error.key))
 
@@ -339,6 +343,7 @@ _TABLE: Mapping[type[BaseException], Row] = {
     runtime.InstanceNotFound: Row(Code.NOT_FOUND, _instance),
     runtime.MachineNotFound: Row(Code.NOT_FOUND, _machine),
     runtime.NoGeneration: Row(Code.NOT_FOUND, _instance),
+    runtime.VersionNotFound: Row(Code.NOT_FOUND, _instance),
     runtime.InstanceExists: Row(Code.ALREADY_EXISTS, _instance, _replayed),
     runtime.VersionConflict: Row(Code.ABORTED, _conflict, _replayed),
     runtime.PayloadInvalid: Row(Code.INVALID_ARGUMENT, _payload, _replayed),

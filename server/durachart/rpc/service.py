@@ -180,7 +180,7 @@ class Service:
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._streams: set[_Interruptible] = set()
+        self._streams: dict[_Interruptible, CallContext] = {}
 
     @property
     def draining(self) -> bool:
@@ -195,7 +195,7 @@ class Service:
     async def drain(self, grace: float) -> bool:
         """Take no new calls, end every stream, and wait for the calls under way.
 
-        A stream ends with its farewell and SHUTTING_DOWN.
+        A stream ends with its farewell and SHUTTING_DOWN; one that wants to end by itself is told.
 
         Args:
             grace: Seconds to wait, >= 0. Calls that take longer are left to the fronts, which cut them when
@@ -205,8 +205,11 @@ class Service:
             Whether every call ended in time. Calling it again only waits again.
         """
         self._draining = True
-        for stream in tuple(self._streams):
-            stream.interrupt(shutting_down())
+        for stream, ctx in tuple(self._streams.items()):
+            if ctx.on_drain is not None:
+                ctx.on_drain()
+            else:
+                stream.interrupt(shutting_down())
         try:
             async with asyncio.timeout(grace):
                 await self._idle.wait()
@@ -273,7 +276,7 @@ class Service:
         steps = _Interruptible()
         timer: asyncio.TimerHandle | None = None
         self._enter(ctx)
-        self._streams.add(steps)
+        self._streams[steps] = ctx
         try:
             self._admit(method, ctx)
             if ctx.deadline is not None:
@@ -301,7 +304,7 @@ class Service:
         finally:
             if timer is not None:
                 timer.cancel()
-            self._streams.discard(steps)
+            del self._streams[steps]
             self._leave(ctx, code, reason)
 
     def _enter(self, ctx: CallContext) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -11,7 +11,9 @@ from google.protobuf.message import Message
 from durachart.rpc import convert
 from durachart.rpc.context import CallContext
 from durachart.rpc.gen import state_machine_service_pb2 as pb
-from durachart.runtime.commands import CreateInstance, SendEvent
+from durachart.rpc.many_events import DEFAULT_WINDOW, EventSender, EventStream, send_all
+from durachart.runtime.commands import CreateInstance, DeleteInstance
+from durachart.runtime.preview import Asked
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.views import View, WatchFilter, WatchSpec
 
@@ -28,10 +30,18 @@ class StateMachineHandlers:
     Args:
         runtime: What does it.
         reconnect_delay: What watches are told to wait before they reconnect when the server shuts down.
+        stream_window: How many events of one StreamEvents may be unanswered, >= 1.
     """
 
-    def __init__(self, runtime: Runtime, *, reconnect_delay: timedelta = timedelta(seconds=1)) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        reconnect_delay: timedelta = timedelta(seconds=1),
+        stream_window: int = DEFAULT_WINDOW,
+    ) -> None:
         self._runtime = runtime
+        self._stream_window = stream_window
         self._reconnect_delay = reconnect_delay
 
     async def create_instance(
@@ -52,22 +62,50 @@ class StateMachineHandlers:
 
     async def send_event(self, request: pb.SendEventRequest, ctx: CallContext) -> pb.SendEventResponse:
         """Run one macrostep; answers after it is on disk."""
-        command = SendEvent(
+        command = convert.send_event(request)
+        return convert.accepted(await self._runtime.send_event(command, convert.caller_of(ctx)))
+
+    async def send_events(self, request: pb.SendEventsRequest, ctx: CallContext) -> pb.SendEventsResponse:
+        """Send several events, each for itself."""
+        results = await send_all(EventSender(self._runtime, ctx), request.requests)
+        return pb.SendEventsResponse(results=results)
+
+    async def stream_events(
+        self, requests: AsyncIterator[pb.StreamEventsRequest], ctx: CallContext
+    ) -> AsyncGenerator[pb.StreamEventsResponse, None]:
+        """Send events as they come, and answer them as they are on disk."""
+        stream = EventStream(EventSender(self._runtime, ctx), self._stream_window)
+        ctx.on_drain = stream.drain
+        async with aclosing(stream.answers(requests)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def preview_event(
+        self, request: pb.PreviewEventRequest, ctx: CallContext
+    ) -> pb.PreviewEventResponse:
+        """Tell what an event would do."""
+        asked = Asked(
             key=convert.key_of(request.instance),
             event_type=request.event.type,
             data_json=request.event.data_json,
-            expected_version=request.expected_version if request.HasField("expected_version") else None,
-            request_id=request.request_id,
-            create_if_missing=request.create_if_missing,
-            input_json=request.input_json,
+            version=request.version if request.HasField("version") else None,
             view=convert.view_of(request.view, View.FULL),
         )
-        accepted = await self._runtime.send_event(command, convert.caller_of(ctx))
-        return pb.SendEventResponse(
-            state=convert.instance_state(accepted.state),
-            changed=accepted.changed,
-            replayed=accepted.replayed,
-            effects=[convert.journal_effect(effect) for effect in accepted.effects],
+        return convert.preview(await self._runtime.preview_event(asked, convert.caller_of(ctx)))
+
+    async def delete_instance(
+        self, request: pb.DeleteInstanceRequest, ctx: CallContext
+    ) -> pb.DeleteInstanceResponse:
+        """End an instance."""
+        command = DeleteInstance(
+            key=convert.key_of(request.instance),
+            expected_version=request.expected_version if request.HasField("expected_version") else None,
+            request_id=request.request_id,
+            purge=request.purge,
+        )
+        deleted = await self._runtime.delete_instance(command, convert.caller_of(ctx))
+        return pb.DeleteInstanceResponse(
+            state=convert.instance_state(deleted.state), replayed=deleted.replayed
         )
 
     async def get_state(self, request: pb.GetStateRequest, ctx: CallContext) -> pb.GetStateResponse:

@@ -24,6 +24,8 @@ MAX_MACHINE_ID_CHARS = 128
 MAX_INSTANCE_ID_CHARS = 256
 MAX_EVENT_TYPE_CHARS = 256
 MAX_REQUEST_ID_CHARS = 128
+MAX_CORRELATION_ID_CHARS = 128
+MAX_EVENTS = 1000
 MAX_LABELS = 32
 MAX_LABEL_CHARS = 128
 MAX_WATCHED_INSTANCES = 1000
@@ -110,18 +112,43 @@ def _create_instance(request: instances.CreateInstanceRequest, problems: Problem
     _view(request.view, problems)
 
 
-def _send_event(request: instances.SendEventRequest, problems: Problems) -> None:
-    _instance(request.instance, request.HasField("instance"), "instance", problems)
-    kind = request.event.type
+def _event_type(kind: str, problems: Problems) -> None:
     _name(kind, MAX_EVENT_TYPE_CHARS, "event.type", problems)
     if kind.startswith("xstate."):
         problems.append(
             Violation("event.type", 'must not begin with "xstate.", which belongs to the interpreter')
         )
+
+
+def _send_event(request: instances.SendEventRequest, problems: Problems) -> None:
+    _instance(request.instance, request.HasField("instance"), "instance", problems)
+    _event_type(request.event.type, problems)
     if request.HasField("expected_version"):
         _at_least_zero(request.expected_version, "expected_version", problems)
     _request_id(request.request_id, problems)
     _view(request.view, problems)
+
+
+def _send_events(request: instances.SendEventsRequest, problems: Problems) -> None:
+    # Each of them is looked at alone: one that is malformed does not keep the others back.
+    if not 1 <= len(request.requests) <= MAX_EVENTS:
+        text = f"must have 1 to {MAX_EVENTS} entries, has {len(request.requests)}"
+        problems.append(Violation("requests", text))
+
+
+def _preview_event(request: instances.PreviewEventRequest, problems: Problems) -> None:
+    _instance(request.instance, request.HasField("instance"), "instance", problems)
+    _event_type(request.event.type, problems)
+    if request.HasField("version"):
+        _at_least_zero(request.version, "version", problems)
+    _view(request.view, problems)
+
+
+def _delete_instance(request: instances.DeleteInstanceRequest, problems: Problems) -> None:
+    _instance(request.instance, request.HasField("instance"), "instance", problems)
+    if request.HasField("expected_version"):
+        _at_least_zero(request.expected_version, "expected_version", problems)
+    _request_id(request.request_id, problems)
 
 
 def _get_state(request: instances.GetStateRequest, problems: Problems) -> None:
@@ -196,6 +223,9 @@ _STATUSES = types.InstanceStatus.DESCRIPTOR.values_by_number
 _RULES: dict[type[Message], Callable[[Any, Problems], None]] = {
     instances.CreateInstanceRequest: _create_instance,
     instances.SendEventRequest: _send_event,
+    instances.SendEventsRequest: _send_events,
+    instances.PreviewEventRequest: _preview_event,
+    instances.DeleteInstanceRequest: _delete_instance,
     instances.GetStateRequest: _get_state,
     instances.WatchStateRequest: _watch_state,
     instances.ListInstancesRequest: _list_instances,

@@ -9,7 +9,8 @@ Every error has one stable ``reason`` for programs, a sentence for people, and i
     ├── NotFound
     │   ├── InstanceNotFound
     │   ├── MachineNotFound
-    │   └── NoGeneration
+    │   ├── NoGeneration
+    │   └── VersionNotFound
     ├── Refusal                    the instance was asked and said no; journaled
     │   ├── InstanceExists
     │   ├── VersionConflict
@@ -142,6 +143,29 @@ class NoGeneration(NotFound):
         super().__init__(f"instance {key} has no {which}")
         self.key = key
         self.effect_id = effect_id
+
+
+class VersionNotFound(NotFound):
+    """The instance has not reached that version, or retention removed it from the journal.
+
+    Attributes:
+        key: Which instance.
+        version: Which version.
+        current_version: The version it is at.
+    """
+
+    reason = "VERSION_NOT_FOUND"
+
+    def __init__(self, key: InstanceKey, version: int, current_version: int) -> None:
+        why = (
+            f"it is at version {current_version}"
+            if version > current_version
+            else "retention has removed it from the journal; ask for a later one"
+        )
+        super().__init__(f"there is no version {version} of instance {key}: {why}")
+        self.key = key
+        self.version = version
+        self.current_version = current_version
 
 
 class Refusal(DurachartError):

@@ -58,6 +58,42 @@ class History:
             last_seq = entries[-1].row.seq - 1 if entries else 0
         return None
 
+    async def version(self, key: InstanceKey, uid: str, version: int, last_seq: int) -> Transition | None:
+        """What made a version of an instance; None: its row is not in the journal any more.
+
+        Args:
+            key: Which instance.
+            uid: Which incarnation.
+            version: >= 0.
+            last_seq: The row is at or before this one.
+
+        Raises:
+            InstanceCorrupt, MachineNotFound, ImplementationMissing: As `transitions`.
+        """
+        # Rows of refusals lie between, so the place is searched for: versions only rise from row to row.
+        low, high = 1, last_seq
+        while low < high:
+            middle = (low + high) // 2
+            row = await self._known_row(key, middle)
+            if row is None or row.uid != uid or row.to_version < version:
+                low = middle + 1
+            else:
+                high = middle
+        found = await self._store.read_results(key, low, low)
+        if not found or (found[0].row.uid, found[0].row.to_version) != (uid, version):
+            return None
+        return (await self.transitions(found))[0]
+
+    async def _known_row(self, key: InstanceKey, seq: int) -> JournalRow | None:
+        """The last row at or before ``seq`` that says which version the instance had; None: none is left."""
+        while seq > 0:
+            entries = await self._store.list_journal(key, from_seq=seq, limit=8, newest_first=True)
+            for _, row in entries:
+                if row.uid:  # a refused creation has none
+                    return row
+            seq = entries[-1].row.seq - 1 if entries else 0
+        return None
+
     async def transitions(self, entries: Sequence[LogEntry]) -> list[Transition]:
         """The states that accepted rows made.
 

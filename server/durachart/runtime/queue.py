@@ -97,6 +97,8 @@ class CommandQueue:
         self._waiting: deque[Ticket] = deque()
         self._waiting_bytes = 0
         self._parked: dict[DefinitionId, list[Ticket]] = {}
+        self._parked_keys: dict[InstanceKey, DefinitionId] = {}
+        self._parked_bytes = 0
         self._loads: set[asyncio.Task[None]] = set()
         self._idle: asyncio.Future[None] | None = None
         self._closing = False
@@ -107,7 +109,7 @@ class CommandQueue:
     @property
     def depth(self) -> int:
         """Commands that wait for their turn."""
-        return len(self._waiting) + sum(map(len, self._parked.values()))
+        return len(self._waiting) + (sum(map(len, self._parked.values())) if self._parked else 0)
 
     def start(self) -> None:
         """Begin to take commands."""
@@ -150,8 +152,8 @@ class CommandQueue:
         ticket = Ticket(command, caller, asyncio.get_running_loop().create_future())
         settings = self._settings
         if (
-            len(self._waiting) >= settings.max_waiting
-            or self._waiting_bytes + ticket.size_bytes > settings.max_waiting_bytes
+            self.depth >= settings.max_waiting
+            or self._waiting_bytes + self._parked_bytes + ticket.size_bytes > settings.max_waiting_bytes
         ):
             raise Overloaded(self._retry_after())
         if self._tracing is not None:
@@ -162,7 +164,7 @@ class CommandQueue:
         return ticket.waiter
 
     def _retry_after(self) -> timedelta:
-        seconds = len(self._waiting) / max(self._rate, 1.0)
+        seconds = self.depth / max(self._rate, 1.0)
         return timedelta(seconds=round(min(max(seconds, 0.05), 5.0), 2))
 
     def _wake(self) -> None:
@@ -255,6 +257,9 @@ class CommandQueue:
 
     def _decide(self, batch: Batch, ticket: Ticket, loaded: Loaded) -> bool:
         """Have one command judged; False: it was answered already, or set aside."""
+        if self._parked and (wanted := self._parked_keys.get(ticket.key)) is not None:
+            self._park(ticket, wanted)  # those of one instance stay in order
+            return False
         try:
             seat = batch.seat(ticket.key)
             if seat is None:
@@ -333,7 +338,9 @@ class CommandQueue:
         return Seat(_restored(stored, definition), head)
 
     def _park(self, ticket: Ticket, wanted: DefinitionId) -> None:
-        """Set a command aside until a definition is at hand. Those of one instance stay in order."""
+        """Set a command aside until a definition is at hand."""
+        self._parked_keys[ticket.key] = wanted
+        self._parked_bytes += ticket.size_bytes
         parked = self._parked.get(wanted)
         if parked is not None:
             parked.append(ticket)
@@ -356,6 +363,9 @@ class CommandQueue:
         except Exception as error:  # noqa: BLE001 - logged with an id; those who wait must hear of it
             failure = _unexpected(error)
         tickets = self._parked.pop(wanted)
+        for ticket in tickets:
+            self._parked_keys.pop(ticket.key, None)
+            self._parked_bytes -= ticket.size_bytes
         if failure is not None:
             self._fail(tickets, failure)
         else:

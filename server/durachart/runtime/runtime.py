@@ -39,11 +39,14 @@ from durachart.runtime.effect_views import EffectRecord, LeasedEffect
 from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
+from durachart.runtime.judge import Judge, Moment
 from durachart.runtime.log import Change, RecentLog
+from durachart.runtime.offers import Offer, Offers, OnAnswer
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.outbox import EffectListener, Outbox
 from durachart.runtime.paging import page_limit
 from durachart.runtime.present import bare_state, instance_state, journal_entry
+from durachart.runtime.preview import Asked, at_version, preview
 from durachart.runtime.queue import CommandQueue
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
@@ -57,6 +60,7 @@ from durachart.runtime.views import (
     JournalEntry,
     MachineRecord,
     Page,
+    Preview,
     Published,
     Stopped,
     View,
@@ -112,11 +116,13 @@ class Runtime:
         self._registry = Registry(
             store, self._clock, bounds, plugins=plugins, handlers=handlers, checks=checks
         )
+        self._judge = Judge(bounds, self._clock.new_uid)
         self._history = History(store, self._registry)
         self._answers = Answers(store, self._history)
         self._queue = CommandQueue(
             store, self._registry, self._cache, self._clock, bounds, self._committed, tracer
         )
+        self._offers = Offers(self._queue, self._answers)
         self._outbox = Outbox(store, self._registry, self._cache, self._queue, self._clock, bounds)
         self._watches = Watches(store, self._registry, self._history, self._log, self._clock, bounds)
         self._timers_bell = Doorbell()
@@ -222,6 +228,17 @@ class Runtime:
             await self._registry.load_latest(command.key.machine_id)
         return await self._answers.accepted(await self._queue.submit(command, caller), command.view)
 
+    def offer_event(self, command: SendEvent, caller: Caller, on_answer: OnAnswer) -> Offer:
+        """`send_event` without waiting; events of one instance are judged in the order offered.
+
+        Args:
+            command: What is asked.
+            caller: Who asks.
+            on_answer: Called once with the answer, or with what `send_event` raises; perhaps before this
+                returns. Never for an offer that was withdrawn.
+        """
+        return self._offers.offer(command, caller, on_answer)
+
     async def delete_instance(self, command: DeleteInstance, caller: Caller) -> Deleted:
         """End an instance with its timers and effects; answers after it is on disk.
 
@@ -239,14 +256,34 @@ class Runtime:
         """The last committed state. Raises InstanceNotFound."""
         require_key(key)
         now_ms = self._clock.now_ms()
+        instance = await self._current(key)
+        if instance is None:
+            raise InstanceNotFound(key)
+        return instance_state(instance, view, max(now_ms, instance.updated_at_ms))
+
+    async def _current(self, key: InstanceKey) -> Instance | None:
+        """As last committed; None: there is none."""
         if self._store.exclusive and (seat := self._cache.get(key)) is not None and seat.instance is not None:
-            return instance_state(seat.instance, view, max(now_ms, seat.instance.updated_at_ms))
+            return seat.instance
         with _store_errors():
             stored = await self._store.get_instance(key)
-        if stored is None:
-            raise InstanceNotFound(key)
-        instance = await self._instance(stored)
-        return instance_state(instance, view, max(now_ms, instance.updated_at_ms))
+        return None if stored is None else await self._instance(stored)
+
+    async def preview_event(self, asked: Asked, caller: Caller) -> Preview:
+        """What an event would do, now or at any version the journal still holds; nothing is written.
+
+        Raises:
+            InvalidArgument: It could not be sent.
+            InstanceNotFound: There is no such instance.
+            VersionNotFound: It has not reached that version, or the journal does not hold it any more.
+        """
+        require_key(asked.key)
+        require_event_type(asked.event_type)
+        current = await self._current(asked.key)
+        with _store_errors():
+            before = await at_version(self._store, self._history, current, asked.key, asked.version)
+        moment = Moment(self._clock.now_ms(), caller.actor, caller.traceparent)
+        return preview(self._judge, before, asked, moment)
 
     async def list_instances(
         self,

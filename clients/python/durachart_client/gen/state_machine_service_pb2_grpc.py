@@ -46,6 +46,26 @@ class StateMachineServiceStub:
                 request_serializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventRequest.SerializeToString,
                 response_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventResponse.FromString,
                 _registered_method=True)
+        self.SendEvents = channel.unary_unary(
+                '/durachart.v1.StateMachineService/SendEvents',
+                request_serializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventsRequest.SerializeToString,
+                response_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventsResponse.FromString,
+                _registered_method=True)
+        self.StreamEvents = channel.stream_stream(
+                '/durachart.v1.StateMachineService/StreamEvents',
+                request_serializer=durachart_dot_v1_dot_state__machine__service__pb2.StreamEventsRequest.SerializeToString,
+                response_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.StreamEventsResponse.FromString,
+                _registered_method=True)
+        self.PreviewEvent = channel.unary_unary(
+                '/durachart.v1.StateMachineService/PreviewEvent',
+                request_serializer=durachart_dot_v1_dot_state__machine__service__pb2.PreviewEventRequest.SerializeToString,
+                response_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.PreviewEventResponse.FromString,
+                _registered_method=True)
+        self.DeleteInstance = channel.unary_unary(
+                '/durachart.v1.StateMachineService/DeleteInstance',
+                request_serializer=durachart_dot_v1_dot_state__machine__service__pb2.DeleteInstanceRequest.SerializeToString,
+                response_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.DeleteInstanceResponse.FromString,
+                _registered_method=True)
         self.GetState = channel.unary_unary(
                 '/durachart.v1.StateMachineService/GetState',
                 request_serializer=durachart_dot_v1_dot_state__machine__service__pb2.GetStateRequest.SerializeToString,
@@ -82,6 +102,38 @@ class StateMachineServiceServicer:
 
     def SendEvent(self, request, context):
         """SendEvent runs one macrostep in one transaction and answers after it is on disk. A refusal is an error with a reason, and is journaled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendEvents(self, request, context):
+        """SendEvents sends several events in one call; each stands for itself, as with SendEvent: it is no transaction, and one that is refused
+        leaves the others alone. Events of one instance are judged in the order given.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamEvents(self, request_iterator, context):
+        """StreamEvents sends events without waiting for answers. Events of one instance are judged in the order sent; answers come as they are on
+        disk, in any order, each with the `correlation_id` of its request. The server reads on only while fewer than its window of events (default
+        256) are unanswered. An event that is refused is an answer; the stream goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewEvent(self, request, context):
+        """PreviewEvent tells what an event would do, now or at any version the journal still holds. Nothing is written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteInstance(self, request, context):
+        """DeleteInstance ends an instance: its timers and effects are cancelled, watchers are told, all in one transaction. Its journal stays until
+        retention removes it, unless `purge`. Another instance may be created under the same name; it has another `uid`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +179,26 @@ def add_StateMachineServiceServicer_to_server(servicer, server):
                     servicer.SendEvent,
                     request_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventRequest.FromString,
                     response_serializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventResponse.SerializeToString,
+            ),
+            'SendEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendEvents,
+                    request_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventsRequest.FromString,
+                    response_serializer=durachart_dot_v1_dot_state__machine__service__pb2.SendEventsResponse.SerializeToString,
+            ),
+            'StreamEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamEvents,
+                    request_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.StreamEventsRequest.FromString,
+                    response_serializer=durachart_dot_v1_dot_state__machine__service__pb2.StreamEventsResponse.SerializeToString,
+            ),
+            'PreviewEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewEvent,
+                    request_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.PreviewEventRequest.FromString,
+                    response_serializer=durachart_dot_v1_dot_state__machine__service__pb2.PreviewEventResponse.SerializeToString,
+            ),
+            'DeleteInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteInstance,
+                    request_deserializer=durachart_dot_v1_dot_state__machine__service__pb2.DeleteInstanceRequest.FromString,
+                    response_serializer=durachart_dot_v1_dot_state__machine__service__pb2.DeleteInstanceResponse.SerializeToString,
             ),
             'GetState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetState,
@@ -204,6 +276,114 @@ class StateMachineService:
             '/durachart.v1.StateMachineService/SendEvent',
             durachart_dot_v1_dot_state__machine__service__pb2.SendEventRequest.SerializeToString,
             durachart_dot_v1_dot_state__machine__service__pb2.SendEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/durachart.v1.StateMachineService/SendEvents',
+            durachart_dot_v1_dot_state__machine__service__pb2.SendEventsRequest.SerializeToString,
+            durachart_dot_v1_dot_state__machine__service__pb2.SendEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/durachart.v1.StateMachineService/StreamEvents',
+            durachart_dot_v1_dot_state__machine__service__pb2.StreamEventsRequest.SerializeToString,
+            durachart_dot_v1_dot_state__machine__service__pb2.StreamEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/durachart.v1.StateMachineService/PreviewEvent',
+            durachart_dot_v1_dot_state__machine__service__pb2.PreviewEventRequest.SerializeToString,
+            durachart_dot_v1_dot_state__machine__service__pb2.PreviewEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/durachart.v1.StateMachineService/DeleteInstance',
+            durachart_dot_v1_dot_state__machine__service__pb2.DeleteInstanceRequest.SerializeToString,
+            durachart_dot_v1_dot_state__machine__service__pb2.DeleteInstanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

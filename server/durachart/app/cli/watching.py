@@ -11,7 +11,7 @@ from durachart.app.cli.options import JsonOption, MachineArgument, NamespaceOpti
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from durachart_client import Client, InstanceState, ServerError, Transition, WatchEvent
+    from durachart_client import Client, InstanceRef, ServerError, Transition, WatchEvent
 
 
 def watch(
@@ -83,14 +83,17 @@ def _show_json(event: WatchEvent) -> None:
 def _show(event: WatchEvent) -> None:
     from durachart.app.cli.rendering import instant, value_text
     from durachart.app.cli.terminal import ERR, OUT
-    from durachart_client import Snapshot, Transition
+    from durachart_client import InstanceDeleted, Snapshot, Transition
 
     match event:
         case Snapshot(state=state):
             value = OUT.style(value_text(state.value), "bold")
-            _columns(instant(state.updated_at), state, "", value)
+            _columns(instant(state.updated_at), state.instance, state.version, "", value)
         case Transition():
             _transition(event)
+        case InstanceDeleted(instance=instance, entry=entry):
+            gone = OUT.style("deleted", "red")
+            _columns(instant(entry.created_at), instance, entry.to_version, "(deleted)", gone)
         case _:
             if ERR.is_terminal:
                 ERR.line(ERR.style("up to date; watching for changes, Ctrl-C ends", "dim"))
@@ -106,11 +109,11 @@ def _transition(event: Transition) -> None:
     change = before + arrow + OUT.style(after, "bold") if before != after else OUT.style(after, "dim")
     effects = [f"{'emits' if one.emitted else 'asks for'} {one.type}" for one in entry.effects]
     what = entry.event_type or "(created)"
-    _columns(instant(entry.created_at), state, what, change, *effects)
+    _columns(instant(entry.created_at), state.instance, state.version, what, change, *effects)
 
 
-def _columns(moment: str, state: InstanceState, *rest: str) -> None:
+def _columns(moment: str, instance: InstanceRef, version: int, *rest: str) -> None:
     from durachart.app.cli.terminal import OUT
 
-    cells = [OUT.style(moment, "dim"), str(state.instance), f"v{state.version}", *rest]
+    cells = [OUT.style(moment, "dim"), str(instance), f"v{version}", *rest]
     OUT.line("  ".join(cell for cell in cells if cell) if OUT.is_terminal else "\t".join(cells))

@@ -1091,6 +1091,50 @@ export declare const StateMachineService: GenService<{
     output: typeof SendEventResponseSchema;
   },
   /**
+   * SendEvents sends several events in one call; each stands for itself, as with SendEvent: it is no transaction, and one that is refused
+   * leaves the others alone. Events of one instance are judged in the order given.
+   *
+   * @generated from rpc durachart.v1.StateMachineService.SendEvents
+   */
+  sendEvents: {
+    methodKind: "unary";
+    input: typeof SendEventsRequestSchema;
+    output: typeof SendEventsResponseSchema;
+  },
+  /**
+   * StreamEvents sends events without waiting for answers. Events of one instance are judged in the order sent; answers come as they are on
+   * disk, in any order, each with the `correlation_id` of its request. The server reads on only while fewer than its window of events (default
+   * 256) are unanswered. An event that is refused is an answer; the stream goes on.
+   *
+   * @generated from rpc durachart.v1.StateMachineService.StreamEvents
+   */
+  streamEvents: {
+    methodKind: "bidi_streaming";
+    input: typeof StreamEventsRequestSchema;
+    output: typeof StreamEventsResponseSchema;
+  },
+  /**
+   * PreviewEvent tells what an event would do, now or at any version the journal still holds. Nothing is written.
+   *
+   * @generated from rpc durachart.v1.StateMachineService.PreviewEvent
+   */
+  previewEvent: {
+    methodKind: "unary";
+    input: typeof PreviewEventRequestSchema;
+    output: typeof PreviewEventResponseSchema;
+  },
+  /**
+   * DeleteInstance ends an instance: its timers and effects are cancelled, watchers are told, all in one transaction. Its journal stays until
+   * retention removes it, unless `purge`. Another instance may be created under the same name; it has another `uid`.
+   *
+   * @generated from rpc durachart.v1.StateMachineService.DeleteInstance
+   */
+  deleteInstance: {
+    methodKind: "unary";
+    input: typeof DeleteInstanceRequestSchema;
+    output: typeof DeleteInstanceResponseSchema;
+  },
+  /**
    * GetState reads the last committed state of an instance.
    *
    * @generated from rpc durachart.v1.StateMachineService.GetState

@@ -1,0 +1,291 @@
+"""SendEvents and StreamEvents on the real runtime, over gRPC: each event stands for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from durachart.fronts.grpc_front import GrpcSettings, serve_grpc
+from durachart.rpc.assembly import Served, assemble
+from durachart.rpc.gen import errors_pb2 as details
+from durachart.rpc.gen import state_machine_service_pb2 as pb
+from durachart.rpc.gen import types_pb2 as types
+from durachart.rpc.service import Service
+from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
+from durachart.runtime.settings import RuntimeSettings
+from durachart.store.interface import CommitResult, Writes
+from durachart.store.sqlite.store import SqliteStore
+from tests.rpc.scripted import ANY_PORT
+from tests.store.runtimes import Service as Running
+from tests.store.runtimes import serving
+from tests.unit.runtime.samples import key
+
+SERVICE = f"/{STATE_MACHINE_SERVICE.full_name}"
+
+
+class HeldStore(SqliteStore):
+    """Commits only while it is let."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.let = asyncio.Event()
+        self.let.set()
+        self.commits: list[int] = []
+        self.waiting = False
+
+    async def commit(self, writes: Writes) -> CommitResult:
+        self.waiting = True
+        await self.let.wait()
+        self.waiting = False
+        self.commits.append(len(writes.journal))
+        return await super().commit(writes)
+
+
+class Serving:
+    """A server and a client."""
+
+    def __init__(self, running: Running, service: Service, channel: grpc.aio.Channel) -> None:
+        self.running = running
+        self.service = service
+        self._channel = channel
+
+    def stream(self) -> Any:
+        """A call of StreamEvents."""
+        make: Any = self._channel.stream_stream
+        return make(
+            f"{SERVICE}/StreamEvents",
+            request_serializer=pb.StreamEventsRequest.SerializeToString,
+            response_deserializer=pb.StreamEventsResponse.FromString,
+        )()
+
+    async def send(self, *requests: pb.SendEventRequest) -> list[pb.SendEventResult]:
+        """The results of SendEvents."""
+        answer = await self._unary("SendEvents", pb.SendEventsResponse)(
+            pb.SendEventsRequest(requests=requests)
+        )
+        return list(answer.results)
+
+    async def send_alone(self, request: pb.SendEventRequest) -> pb.SendEventResponse:
+        """The answer of SendEvent."""
+        answer: pb.SendEventResponse = await self._unary("SendEvent", pb.SendEventResponse)(request)
+        return answer
+
+    def _unary(self, name: str, answers: Any) -> Any:
+        make: Any = self._channel.unary_unary
+        return make(
+            f"{SERVICE}/{name}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=answers.FromString,
+        )
+
+    @property
+    def store(self) -> HeldStore:
+        assert isinstance(self.running.store, HeldStore)
+        return self.running.store
+
+
+@asynccontextmanager
+async def served(
+    path: Path, bounds: RuntimeSettings | None = None, *, window: int = 256
+) -> AsyncIterator[Serving]:
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(serving(lambda: HeldStore(path / "store.db"), bounds))
+        handlers = StateMachineHandlers(running.runtime, stream_window=window)
+        service = assemble([Served(STATE_MACHINE_SERVICE, handlers)])
+        address = await stack.enter_async_context(serve_grpc(service, GrpcSettings(address=ANY_PORT)))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(str(address)))
+        yield Serving(running, service, channel)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Serving]:
+    async with served(tmp_path) as running:
+        yield running
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others run until it holds."""
+    while True:
+        if condition():
+            return
+        await asyncio.sleep(0)
+
+
+def event(kind: str, data: str = "", name: str = "j-1", **given: Any) -> pb.SendEventRequest:
+    ref = types.InstanceRef(machine_id="job", instance_id=name)
+    return pb.SendEventRequest(instance=ref, event=types.Event(type=kind, data_json=data), **given)
+
+
+def streamed(correlation_id: str, request: pb.SendEventRequest) -> pb.StreamEventsRequest:
+    return pb.StreamEventsRequest(correlation_id=correlation_id, send_event=request)
+
+
+def reason_of(status: Status) -> str:
+    info = ErrorInfo()
+    status.details[0].Unpack(info)
+    return info.reason
+
+
+async def test_each_of_several_events_is_answered_for_itself_and_in_order(server: Serving) -> None:
+    """A refused, a malformed and an unknown one leave the others alone. Rows: A7, D7."""
+    await server.running.create(key("j-1"))
+    await server.running.create(key("j-2"))
+    results = await server.send(
+        event("ADD", '{"by":2}'),
+        event("NOPE"),
+        event(""),
+        event("ADD", name="missing"),
+        event("ADD", '{"by":3}', expected_version=1),
+        event("ADD", expected_version=1),
+        event("GO", name="j-2"),
+        event("ADD", name="new", create_if_missing=True),
+        pb.SendEventRequest(),
+    )
+    assert [
+        result.response.state.version if result.HasField("response") else reason_of(result.error)
+        for result in results
+    ] == [
+        1,
+        "EVENT_NOT_ALLOWED",
+        "REQUEST_INVALID",
+        "INSTANCE_NOT_FOUND",
+        2,
+        "VERSION_CONFLICT",
+        1,
+        1,
+        "REQUEST_INVALID",
+    ]
+    refused = results[1].error
+    assert refused.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+    refusal = details.EventRefusal()
+    refused.details[1].Unpack(refusal)
+    assert (refusal.event_type, refusal.version) == ("NOPE", 1)
+    assert results[6].response.effects[0].type == "charge"
+
+
+async def test_the_error_of_one_of_several_is_the_one_that_it_gets_alone(server: Serving) -> None:
+    await server.running.create()
+    for request in (event("NOPE"), event("ADD", '{"by":"x"}'), event("ADD", expected_version=7), event("")):
+        results = await server.send(request)
+        with pytest.raises(grpc.aio.AioRpcError) as alone:
+            await server.send_alone(request)
+        trailers = dict(tuple(entry) for entry in alone.value.trailing_metadata() or ())
+        assert results[0].error == Status.FromString(trailers["grpc-status-details-bin"])
+
+
+async def test_events_sent_together_share_transactions(server: Serving) -> None:
+    """Several events of one instance in one batch run in memory one after the other. Rows: A7, D7."""
+    server.store.commits.clear()
+    await server.running.create()
+    results = await server.send(*[event("ADD")] * 200)
+    assert [result.response.state.version for result in results] == list(range(1, 201))
+    assert server.store.commits == [1, 200]
+
+
+async def test_the_number_of_events_in_a_call_is_bounded(server: Serving) -> None:
+    for requests in ([], [event("ADD")] * 1_001):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await server.send(*requests)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_events_beyond_what_may_wait_are_told_to_come_back(tmp_path: Path) -> None:
+    async with served(tmp_path, RuntimeSettings(max_waiting=3)) as server:
+        await server.running.create()
+        results = await server.send(*[event("ADD")] * 5)
+        assert [result.WhichOneof("result") for result in results] == ["response"] * 3 + ["error"] * 2
+        status = results[-1].error
+        assert (status.code, reason_of(status)) == (8, "OVERLOADED")
+        assert status.details[1].TypeName() == RetryInfo.DESCRIPTOR.full_name
+
+
+async def test_a_stream_answers_every_event_under_its_id_and_ends(server: Serving) -> None:
+    """Refusals and malformed events are answers; half-closing lets the rest be answered. Row: D7."""
+    await server.running.create()
+    call = server.stream()
+    for number in range(50):
+        await call.write(streamed(str(number), event("ADD")))
+    await call.write(streamed("refused", event("NOPE")))
+    await call.write(streamed("malformed", event("")))
+    await call.write(streamed("x" * 129, event("ADD")))
+    await call.write(streamed("last", event("ADD")))
+    await call.done_writing()
+    answers = {answer.correlation_id: answer async for answer in call}
+    assert await call.code() is grpc.StatusCode.OK
+    assert [answers[str(number)].response.state.version for number in range(50)] == list(range(1, 51))
+    assert reason_of(answers["refused"].error) == "EVENT_NOT_ALLOWED"
+    assert reason_of(answers["malformed"].error) == "REQUEST_INVALID"
+    assert reason_of(answers["x" * 129].error) == "REQUEST_INVALID"
+    assert answers["last"].response.state.version == 51
+
+
+async def test_a_stream_answers_what_was_recorded_again(server: Serving) -> None:
+    await server.running.create()
+    for replayed in (False, True):
+        call = server.stream()
+        await call.write(streamed("a", event("ADD", request_id="r-1")))
+        await call.write(streamed("b", event("NOPE", request_id="r-2")))
+        await call.done_writing()
+        answers = {answer.correlation_id: answer async for answer in call}
+        assert answers["a"].response.replayed is replayed
+        assert answers["a"].response.state.version == 1
+        info = ErrorInfo()
+        answers["b"].error.details[0].Unpack(info)
+        assert (info.metadata.get("replayed") == "true") is replayed
+
+
+async def test_a_stream_reads_on_only_while_its_window_has_room(tmp_path: Path) -> None:
+    async with served(tmp_path, window=4) as server:
+        await server.running.create()
+        server.store.let.clear()
+        call = server.stream()
+        for number in range(10):
+            await call.write(streamed(str(number), event("ADD")))
+        await until(lambda: server.running.runtime.queue_depth == 3)  # one is on its way to the disk
+        # Nothing more is read however long one waits: an event of another call gets its turn before them.
+        other = asyncio.create_task(server.running.send("ADD"))
+        await until(lambda: server.running.runtime.queue_depth == 4)
+        server.store.let.set()
+        assert (await other).state.version == 5
+        await call.done_writing()
+        answers = [answer.response.state.version async for answer in call]
+        assert answers == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+
+
+async def test_what_was_judged_is_carried_through_when_the_stream_is_cut(server: Serving) -> None:
+    await server.running.create()
+    server.store.let.clear()
+    call = server.stream()
+    await call.write(streamed("a", event("ADD")))
+    await until(lambda: server.store.waiting)
+    call.cancel()
+    await until(lambda: server.service.running == 0)
+    server.store.let.set()
+    assert (await server.running.send("ADD")).state.version == 2
+
+
+async def test_a_draining_server_answers_what_it_took_and_ends_the_stream(server: Serving) -> None:
+    await server.running.create()
+    server.store.let.clear()
+    call = server.stream()
+    await call.write(streamed("a", event("ADD")))
+    await until(lambda: server.store.waiting)
+    draining = asyncio.create_task(server.service.drain(60))
+    await asyncio.sleep(0)
+    server.store.let.set()
+    answer = await call.read()
+    assert (answer.correlation_id, answer.response.state.version) == ("a", 1)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await call.read()
+    assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    trailers = dict(tuple(entry) for entry in await call.trailing_metadata() or ())
+    assert reason_of(Status.FromString(trailers["grpc-status-details-bin"])) == "SHUTTING_DOWN"
+    assert await draining is True
