@@ -4,7 +4,7 @@
     └── store ── runtime ── machines brought along
                  ├── process that checks large definitions
                  ├── token relay ◄── effects' ends
-                 ├── effect worker (llm.generate, http.request, log, those of plug-ins), timer worker
+                 ├── effect worker (llm.generate, http.request, log, those of plug-ins), timer worker, retention
                  └── service ── gRPC front, HTTP front
 
 Leaving goes the other way round: the fronts refuse new calls and end their streams with a token while calls
@@ -50,6 +50,7 @@ from durachart.workers.effect_worker import EffectWorker
 from durachart.workers.handlers import EffectHandler
 from durachart.workers.http_handler import HttpHandler
 from durachart.workers.providers.selection import Providers
+from durachart.workers.retention_worker import RetentionWorker
 from durachart.workers.timer_worker import TimerWorker
 
 _log = logging.getLogger(__name__)
@@ -181,6 +182,7 @@ async def _start_workers(
     handlers = (*built_in_handlers(providers, tokens, http, tracer), *trusted)
     await stack.enter_async_context(EffectWorker(runtime, handlers, tracer).running())
     await stack.enter_async_context(TimerWorker(runtime).running())
+    await stack.enter_async_context(RetentionWorker(runtime, settings.retention).running())
     return tokens
 
 

@@ -6,7 +6,9 @@ not check again.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 from durachart.fronts.address import GRPC_DEFAULT, HTTP_DEFAULT, Address, parse_address
 from durachart.workers.http_targets import HttpTargets, read_hosts
 from durachart.workers.providers.settings import ProviderSettings
+from durachart.workers.retention_worker import RetentionSettings
 
 DATABASE_FILE = "durachart.db"
 OFF = "off"
@@ -59,6 +62,7 @@ class Settings:
         providers: Language models.
         http_targets: Where `http.request` may send requests to.
         limits: Bounds of what is taken.
+        retention: How long what is kept.
         drain_ms: How long calls under way get when the server is asked to end.
         log_level: Least important messages that are logged.
         log_format: ``text`` for people, ``json`` for collectors; one message a line either way.
@@ -75,6 +79,7 @@ class Settings:
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     http_targets: HttpTargets = field(default_factory=HttpTargets)
     limits: Limits = field(default_factory=Limits)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     drain_ms: int = 10_000
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
@@ -175,6 +180,46 @@ def endpoint(url: str | None, option: str) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise SettingInvalid(f"{option}: {url!r} is not a URL; write http://HOST:PORT")
     return url
+
+
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def duration(text: str, option: str) -> timedelta | None:
+    """A whole number of seconds, minutes, hours, days or weeks, ``90s`` to ``52w``; None for ``off``.
+
+    Raises:
+        SettingInvalid: It is neither.
+    """
+    if text == OFF:
+        return None
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise SettingInvalid(
+            f"{option}: {text!r} is not a duration; write a whole number over 0 and s, m, h, d or w, "
+            f"as in 12h or 7d, or `{OFF}`"
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def retention(finished: str, requests: str, journal: str) -> RetentionSettings:
+    """How long what is kept, from the words of ``--retain-finished``, ``-requests`` and ``-journal``.
+
+    Raises:
+        SettingInvalid: One is no duration, or a finished instance would take request ids with it too soon.
+    """
+    read = RetentionSettings(
+        duration(finished, "--retain-finished"),
+        duration(requests, "--retain-requests"),
+        duration(journal, "--retain-journal"),
+    )
+    if read.finished is not None and (read.requests is None or read.finished < read.requests):
+        raise SettingInvalid(
+            f"--retain-finished: {finished} is less than {requests}, for which request ids are kept, and a "
+            "finished instance takes its own with it; lower --retain-requests as well"
+        )
+    return read
 
 
 def trace_endpoint(url: str | None, option: str = "--otlp-endpoint") -> str:

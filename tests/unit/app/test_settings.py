@@ -1,5 +1,6 @@
 """Settings are checked once, with one sentence that names the option."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,33 @@ def test_keys_are_not_in_the_text_of_settings() -> None:
 
     chosen = Settings(providers=ProviderSettings(openai_api_key="the-key", anthropic_api_key="the-key"))
     assert "the-key" not in repr(chosen)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("5m", 300), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600), ("off", None)],
+)
+def test_durations_are_a_number_and_a_unit(text: str, seconds: int | None) -> None:
+    read = settings.duration(text, "--retain-finished")
+    assert (None if read is None else read.total_seconds()) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "d", "0d", "-1d", "1.5h", "7 d", "7D", "1d12h", "P7D", "9999999d", "\u0667d"]
+)
+def test_anything_else_is_no_duration_and_the_sentence_says_what_is(text: str) -> None:
+    with pytest.raises(SettingInvalid, match=r"^--retain-journal: .* is not a duration; write .* 12h or 7d"):
+        settings.retention("7d", "7d", text)
+
+
+def test_a_finished_instance_outlives_its_request_ids() -> None:
+    assert settings.retention("off", "off", "off").finished is None
+    kept = settings.retention("8d", "7d", "1h")
+    assert (kept.finished, kept.requests, kept.journal) == (
+        timedelta(days=8),
+        timedelta(days=7),
+        timedelta(hours=1),
+    )
+    for finished, requests in (("1h", "7d"), ("7d", "off")):
+        with pytest.raises(SettingInvalid, match=r"^--retain-finished: .* lower --retain-requests as well"):
+            settings.retention(finished, requests, "off")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _NET, _DATA, _LIMITS, _LOG = "Network", "Data", "Limits", "Logs and traces"
 _LLM, _EFFECTS = "Language models", "Effects"
 
+_RETENTION = "Retention"
+
 
 def serve(
     listen: Annotated[
@@ -163,6 +165,36 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    retain_finished: Annotated[
+        str,
+        typer.Option(
+            "--retain-finished",
+            metavar="TIME",
+            envvar="DURACHART_RETAIN_FINISHED",
+            help="Keep finished and deleted instances, and ended effects, for so long; `off`: for ever.",
+            rich_help_panel=_RETENTION,
+        ),
+    ] = "7d",
+    retain_requests: Annotated[
+        str,
+        typer.Option(
+            "--retain-requests",
+            metavar="TIME",
+            envvar="DURACHART_RETAIN_REQUESTS",
+            help="Keep request ids for so long; `off`: for ever.",
+            rich_help_panel=_RETENTION,
+        ),
+    ] = "7d",
+    retain_journal: Annotated[
+        str,
+        typer.Option(
+            "--retain-journal",
+            metavar="TIME",
+            envvar="DURACHART_RETAIN_JOURNAL",
+            help="Keep the journal of living instances for so long; `off`: all of it.",
+            rich_help_panel=_RETENTION,
+        ),
+    ] = "off",
     max_event_bytes: Annotated[
         int,
         typer.Option(
@@ -255,6 +287,7 @@ def serve(
             providers=_providers(llm_model, llm_token_delay_ms, openai_base_url, anthropic_base_url),
             http_targets=parse.http_targets(http_allow or [], http_deny or []),
             limits=parse.Limits(max_event_bytes, max_context_bytes, max_definition_bytes, max_microsteps),
+            retention=parse.retention(retain_finished, retain_requests, retain_journal),
             drain_ms=drain_ms,
             log_level=log_level,
             log_format=log_format,
