@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -64,8 +64,9 @@ class SmallFiles:
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (self._limit_bytes, hard))
 
     def grow(self, server: Server) -> None:
-        _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        if not server.ended:
+            _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
 @contextmanager
@@ -84,35 +85,96 @@ def small_disk(directory: Path, size_mib: int) -> Iterator[SmallDisk]:
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
-@asynccontextmanager
-async def failing_fsync(server: Server, log: Path) -> AsyncIterator[None]:
-    """Every fsync of the server fails with EIO while the block runs, by way of strace."""
-    injected = "inject=fsync,fdatasync:error=EIO"
-    tracing = ["strace", "-f", "-p", str(server.pid), "-e", "trace=fsync,fdatasync", "-e", injected]
-    process = await asyncio.create_subprocess_exec(*tracing, "-o", str(log), stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while b"attached" not in (line := await process.stderr.readline()):
-                assert line, "strace ended at once"
-        yield
-    finally:
-        if process.returncode is None:
-            # It lets the server go on, undisturbed.
-            process.send_signal(signal.SIGINT)
-        await process.communicate()
+class FailingFsync(Protocol):
+    """Makes fsync and fdatasync of a server fail with EIO."""
+
+    @classmethod
+    def works(cls) -> bool:
+        """Whether it can be done here."""
+
+    def failing(self, server: Server) -> AbstractAsyncContextManager[None]:
+        """They fail while the block runs."""
 
 
-def strace_works() -> bool:
-    """Whether a process that we start can be traced."""
-    if shutil.which("strace") is None:
-        return False
-    with subprocess.Popen(["sleep", "60"]) as sleeping:
-        tracing = subprocess.Popen(["strace", "-p", str(sleeping.pid)], stderr=subprocess.PIPE)
+class TracedFailure:
+    """By way of strace, which can attach to a server that runs."""
+
+    @classmethod
+    def works(cls) -> bool:
+        if shutil.which("strace") is None:
+            return False
+        with subprocess.Popen(["sleep", "60"]) as sleeping:
+            tracing = subprocess.Popen(["strace", "-p", str(sleeping.pid)], stderr=subprocess.PIPE)
+            try:
+                assert tracing.stderr is not None
+                return b"attached" in tracing.stderr.readline()
+            finally:
+                tracing.terminate()
+                tracing.communicate()
+                sleeping.kill()
+
+    @asynccontextmanager
+    async def failing(self, server: Server) -> AsyncIterator[None]:
+        calls = "fsync,fdatasync"
+        words = [
+            "strace",
+            "-f",
+            "-p",
+            str(server.pid),
+            "-e",
+            f"trace={calls}",
+            "-e",
+            f"inject={calls}:error=EIO",
+        ]
+        log = str(server.directory / "strace.log")
+        process = await asyncio.create_subprocess_exec(*words, "-o", log, stderr=asyncio.subprocess.PIPE)
+        assert process.stderr is not None
         try:
-            assert tracing.stderr is not None
-            return b"attached" in tracing.stderr.readline()
+            async with asyncio.timeout(PATIENCE_S):
+                line = await process.stderr.readline()
+                assert b"attached" in line, line.decode()
+            yield
         finally:
-            tracing.terminate()
-            tracing.communicate()
-            sleeping.kill()
+            if process.returncode is None:
+                # Then it lets the server go, undisturbed.
+                process.send_signal(signal.SIGINT)
+            await process.communicate()
+
+
+_SHIM = """
+#include <errno.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+
+static int failing(void) { return access(FLAG, F_OK) == 0; }
+int fsync(int fd) { if (failing()) { errno = EIO; return -1; } return syscall(SYS_fsync, fd); }
+int fdatasync(int fd) { if (failing()) { errno = EIO; return -1; } return syscall(SYS_fdatasync, fd); }
+"""
+
+
+class PreloadedFailure:
+    """By a library that a nursery loads before the system's own, and that fails while a file is there.
+
+    Attributes:
+        environment: Of the nursery.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self._flag = scratch / "fsync-fails"
+        source, library = scratch / "fsync.c", scratch / "fsync.so"
+        source.write_text(_SHIM)
+        flag = f'-DFLAG="{self._flag}"'
+        subprocess.run(["gcc", "-shared", "-fPIC", flag, "-o", library, source], check=True)
+        self.environment = {"LD_PRELOAD": str(library)}
+
+    @classmethod
+    def works(cls) -> bool:
+        return shutil.which("gcc") is not None
+
+    @asynccontextmanager
+    async def failing(self, server: Server) -> AsyncIterator[None]:
+        self._flag.touch()
+        try:
+            yield
+        finally:
+            self._flag.unlink()

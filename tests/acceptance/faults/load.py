@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -27,6 +27,7 @@ from durachart_client import (
 )
 from tests.acceptance.faults.ledger import MACHINE_ID, Cause, Ledger
 from tests.acceptance.faults.linearizability import Answer, Call, Read, Request
+from tests.processes import PATIENCE_S
 
 _ONCE: Final = RetryPolicy(max_attempts=1)
 # A server that is back is to be found at once.
@@ -121,6 +122,7 @@ class Load:
         self._being_made: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked: list[Request] = []
         self._numbers = 0
+        self._answers = 0
         self._next_at = 0.0
         self._stopping = False
         self._writers: list[asyncio.Task[None]] = []
@@ -144,12 +146,24 @@ class Load:
 
     async def wait_calls(self, count: int) -> None:
         """Wait until ``count`` more calls have ended; raises what broke a writer."""
-        wanted = len(self.history.calls) + count
-        while len(self.history.calls) < wanted:
-            broken = [each for each in self._writers if each.done()]
-            if broken:
-                await asyncio.gather(*broken)
-            await asyncio.sleep(0.01)
+        await self._wait(lambda: len(self.history.calls), count)
+
+    async def wait_answers(self, count: int) -> None:
+        """Wait until ``count`` more calls have been answered; raises what broke a writer."""
+        await self._wait(lambda: self._answers, count)
+
+    async def wait_failures(self, which: tuple[str, str], count: int) -> None:
+        """Wait until ``count`` more calls have failed like this; raises what broke a writer."""
+        await self._wait(lambda: self.history.failures[which], count)
+
+    async def _wait(self, what: Callable[[], int], count: int) -> None:
+        wanted = what() + count
+        async with asyncio.timeout(PATIENCE_S):
+            while what() < wanted:
+                broken = [each for each in self._writers if each.done()]
+                if broken:
+                    await asyncio.gather(*broken)
+                await asyncio.sleep(0.01)
 
     async def repeat(self, count: int) -> None:
         """Send up to ``count`` requests that were answered again, over what is there now."""
@@ -214,6 +228,7 @@ class Load:
                 answer = self._refusal(error)
             self.history.calls.append(Call(request, began, time.monotonic(), answer))
             if answer is not None:
+                self._answers += 1
                 break
             await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
         if not answer.replayed:

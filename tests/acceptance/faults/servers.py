@@ -104,8 +104,13 @@ class Nursery:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, scratch: Path) -> AsyncIterator[Nursery]:
-        """A nursery whose servers keep their logs below ``scratch``; at the end all of them are killed."""
+    async def open(cls, scratch: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[Nursery]:
+        """A nursery whose servers keep their logs below ``scratch``; at the end all of them are killed.
+
+        Args:
+            scratch: A directory.
+            env: Further environment variables of the nursery itself.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -113,7 +118,7 @@ class Nursery:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=ROOT,
-            env=environment(),
+            env=environment(env),
         )
         nursery = cls(process, scratch)
         try:
