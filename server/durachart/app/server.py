@@ -4,7 +4,8 @@
     └── store ── runtime ── machines brought along
                  ├── process that checks large definitions
                  ├── token relay ◄── effects' ends
-                 ├── effect worker (llm.generate, http.request, log, those of plug-ins), timer worker, retention
+                 ├── effect worker (llm.generate, http.request, log, those of plug-ins), timer worker,
+                 │   retention
                  └── service ── gRPC front, HTTP front
 
 Leaving goes the other way round: the fronts refuse new calls and end their streams with a token while calls
