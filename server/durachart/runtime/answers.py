@@ -6,7 +6,8 @@ import orjson
 
 from durachart.runtime.batch import Reply
 from durachart.runtime.deletion import last_state
-from durachart.runtime.errors import DurachartError, Refusal, StoreUnavailable
+from durachart.runtime.effect_views import EffectRecord, effect_record
+from durachart.runtime.errors import DurachartError, EffectNotFound, Refusal, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance
 from durachart.runtime.log import Transition
@@ -68,6 +69,33 @@ class Answers:
         assert current is not None
         state = instance_state(current, view, current.updated_at_ms)
         return Stopped(state, verdict.done, verdict.effect_id)
+
+    async def revived(self, reply: Reply) -> EffectRecord:
+        """The answer to a revival. Raises the refusal if it was refused."""
+        if reply.request is None:
+            if reply.verdict.error is not None:
+                _require_accepted(reply)
+            assert reply.verdict.revived is not None
+            return effect_record(reply.verdict.revived)
+        request = reply.request
+        details = orjson.loads((await self._entry(request)).row.details or "{}")
+        attempt, max_attempts, scheduled_at_ms = orjson.loads(request.answer or "[]")
+        try:
+            row = await self._store.get_effect(request.key, details["retried"])
+        except StoreFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        if row is None:
+            raise EffectNotFound(request.key, details["retried"])
+        # As it was then, whatever has become of it.
+        then = row._replace(
+            state="available",
+            attempt=attempt,
+            max_attempts=max_attempts,
+            scheduled_at_ms=scheduled_at_ms,
+            finalized_at_ms=None,
+            output=None,
+        )
+        return effect_record(then)
 
     async def _recorded(self, request: RequestRow) -> Transition:
         """The transition a request made. Raises the refusal if it was refused."""

@@ -16,18 +16,19 @@ from durachart.runtime.commands import (
     DeleteInstance,
     FinishEffect,
     FireTimer,
+    ReviveEffect,
     SendEvent,
     StopEffect,
 )
 from durachart.runtime.deletion import DELETED
-from durachart.runtime.errors import RequestIdReused
+from durachart.runtime.errors import EffectNotRetryable, LeaseLost, RequestIdReused
 from durachart.runtime.instance import Instance, Pinned, Seat
-from durachart.runtime.judge import Judge, Moment
+from durachart.runtime.judge import FINAL_STATES, Judge, Moment
 from durachart.runtime.log import Change, Deletion, Transition
 from durachart.runtime.present import running_effects_json
 from durachart.runtime.stepping import Recorded, Verdict
 from durachart.store.interface import (
-    EffectKey,
+    EffectRevival,
     InstanceDelete,
     InstanceUpdate,
     Loaded,
@@ -35,7 +36,7 @@ from durachart.store.interface import (
     Writes,
 )
 from durachart.store.keys import InstanceKey, shard
-from durachart.store.rows import EffectEnd, RequestRow, TimerRow, TombstoneRow
+from durachart.store.rows import EffectEnd, EffectRow, RequestRow, TimerRow, TombstoneRow
 
 
 class Reply(NamedTuple):
@@ -123,6 +124,8 @@ class Batch:
         self._seats: dict[InstanceKey, Seat] = {}
         self._answered: dict[RequestKey, Ticket] = {}
         self._begun: dict[str, int] = {}
+        self._revived: dict[str, int] = {}
+        self._ended: dict[str, EffectEnd] = {}
         self._recorded: list[Recorded] = []
         self._writes = Writes()
 
@@ -186,8 +189,9 @@ class Batch:
             return self._judge.stop(seat, command, moment)
         if isinstance(command, DeleteInstance):
             return self._judge.delete(seat, command, moment)
-        effect: EffectKey = (command.key, command.effect_id)
-        return self._judge.finish(seat, command, self._effects.get(effect), moment)
+        if isinstance(command, ReviveEffect):
+            return self._revive(seat, command, moment)
+        return self._finish(seat, command, moment)
 
     def _take(self, key: InstanceKey, verdict: Verdict) -> None:
         writes = self._writes
@@ -199,6 +203,9 @@ class Batch:
             writes.effects.append(effect)
         for end in verdict.ends:
             self._end(end)
+        if verdict.revived is not None:
+            self._revived[verdict.revived.effect_id] = len(writes.revivals)
+            writes.revivals.append(EffectRevival(verdict.revived))
         if verdict.late is not None:
             writes.late_ends.append(verdict.late)
         if verdict.deleted is not None:
@@ -225,14 +232,39 @@ class Batch:
             self._bases[key] = None
 
     def _end(self, end: EffectEnd) -> None:
-        begun = self._begun.get(end.effect_id)
-        if begun is None:
+        # What began, or was given back, in this very batch has its row written as it ended.
+        if (begun := self._begun.get(end.effect_id)) is not None:
+            self._writes.effects[begun] = _as_ended(self._writes.effects[begun], end)
+        elif (revived := self._revived.get(end.effect_id)) is not None:
+            row = _as_ended(self._writes.revivals[revived].row, end)
+            self._writes.revivals[revived] = EffectRevival(row)
+        else:
+            self._ended[end.effect_id] = end
             self._writes.ends.append(end)
-            return
-        # It began in this very batch: its row is written as it ended.
-        self._writes.effects[begun] = self._writes.effects[begun]._replace(
-            state=end.state, finalized_at_ms=end.finalized_at_ms, output=end.output, error=end.error
-        )
+
+    def _finish(self, seat: Seat, command: FinishEffect, moment: Moment) -> Verdict:
+        """Have an end judged, unless the effect has ended in this very batch."""
+        end = self._ended.get(command.effect_id)
+        if end is None:
+            stored = self._effects.get((command.key, command.effect_id))
+            return self._judge.finish(seat, command, stored, moment)
+        if end.lease_token == command.lease_token and end.state == FINAL_STATES[command.outcome]:
+            return Verdict(seat, done=False)
+        return Verdict(seat, error=LeaseLost(command.key, command.effect_id))
+
+    def _revive(self, seat: Seat, command: ReviveEffect, moment: Moment) -> Verdict:
+        """Have a revival judged on the effect as this batch leaves it so far."""
+        key, effect_id, _ = command
+        if effect_id in self._ended:
+            # One transaction changes an effect once. Whoever asks cannot know of the end yet.
+            busy = f"effect {effect_id!r} ends at this very moment; ask again"
+            return Verdict(seat, error=EffectNotRetryable(key, effect_id, busy))
+        effect = self._effects.get((key, effect_id))
+        if (begun := self._begun.get(effect_id)) is not None:
+            effect = self._writes.effects[begun]
+        elif (revived := self._revived.get(effect_id)) is not None:
+            effect = self._writes.revivals[revived].row
+        return self._judge.revive(seat, command, effect, moment)
 
     def _record_request(self, ticket: Ticket, verdict: Verdict) -> None:
         """Remember the answer. What left no trace in the journal is asked anew when it is asked again."""
@@ -247,6 +279,11 @@ class Batch:
             ).decode()
         elif verdict.recorded:
             seq = verdict.recorded[-1].row.seq
+            if verdict.revived is not None:
+                given_back = verdict.revived
+                answer = orjson.dumps(
+                    [given_back.attempt, given_back.max_attempts, given_back.scheduled_at_ms]
+                ).decode()
         else:
             return
         self._answered[ticket.key, ticket.request_id] = ticket
@@ -314,3 +351,9 @@ class Batch:
             elif recorded.row.status == DELETED:
                 made.append(Deletion(revision, recorded.row))
         return made
+
+
+def _as_ended(row: EffectRow, end: EffectEnd) -> EffectRow:
+    return row._replace(
+        state=end.state, finalized_at_ms=end.finalized_at_ms, output=end.output, error=end.error
+    )

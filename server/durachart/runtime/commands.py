@@ -181,4 +181,63 @@ class RetryEffect(NamedTuple):
     counts: bool = True
 
 
-Command = CreateInstance | SendEvent | DeleteInstance | FireTimer | FinishEffect | StopEffect
+class ReviveEffect(NamedTuple):
+    """Give a dead letter back for further attempts; the machine hears of their end as of the first time.
+
+    Attributes:
+        key: Which instance.
+        effect_id: Which effect.
+        request_id: Idempotency key within the instance; empty means none.
+    """
+
+    key: InstanceKey
+    effect_id: str
+    request_id: str = ""
+
+
+class FailEffect(NamedTuple):
+    """End an attempt that did not succeed; the retry policy says whether another follows.
+
+    Fenced by the lease.
+
+    Attributes:
+        key: Which instance.
+        effect_id: Which effect.
+        lease_token: Of the attempt that failed; another one's is refused (``LeaseLost``).
+        error: Why it failed.
+        delay_ms: How long to wait before the next attempt, >= 0, up to the policy's maximum; None: as the
+            policy says.
+        final: Make no further attempt, whatever the policy says.
+    """
+
+    key: InstanceKey
+    effect_id: str
+    lease_token: str
+    error: EffectError
+    delay_ms: int | None = None
+    final: bool = False
+
+
+class RecordStep(NamedTuple):
+    """Keep that a named step of an effect began, completed or failed. Fenced by the lease.
+
+    Attributes:
+        key: Which instance.
+        effect_id: Which effect.
+        lease_token: Of the attempt under way; another one's is refused (``LeaseLost``).
+        name: 1 to 128 characters, unique within the effect.
+        state: How far it is.
+        output_json: What it yielded, any JSON value; empty is nothing.
+        error: Why it failed; None unless it did.
+    """
+
+    key: InstanceKey
+    effect_id: str
+    lease_token: str
+    name: str
+    state: Literal["started", "completed", "failed"]
+    output_json: str = ""
+    error: EffectError | None = None
+
+
+Command = CreateInstance | SendEvent | DeleteInstance | FireTimer | FinishEffect | StopEffect | ReviveEffect

@@ -10,11 +10,13 @@ Every error has one stable ``reason`` for programs, a sentence for people, and i
     │   ├── InstanceNotFound
     │   ├── MachineNotFound
     │   ├── NoGeneration
-    │   └── VersionNotFound
+    │   ├── VersionNotFound
+    │   └── EffectNotFound
     ├── Refusal                    the instance was asked and said no; journaled
     │   ├── InstanceExists
     │   ├── VersionConflict
     │   ├── PayloadInvalid
+    │   ├── EffectNotRetryable
     │   └── EventRefused           names state, version and what would be allowed
     │       ├── EventNotAllowed
     │       ├── GuardRejected
@@ -168,6 +170,24 @@ class VersionNotFound(NotFound):
         self.current_version = current_version
 
 
+class EffectNotFound(NotFound):
+    """The instance never asked for such an effect, or retention removed it.
+
+    Attributes:
+        key: Which instance.
+        effect_id: Which effect.
+    """
+
+    reason = "EFFECT_NOT_FOUND"
+
+    def __init__(self, key: InstanceKey, effect_id: str) -> None:
+        super().__init__(
+            f"instance {key} has no effect {effect_id!r}; it never asked for it, or retention has removed it"
+        )
+        self.key = key
+        self.effect_id = effect_id
+
+
 class Refusal(DurachartError):
     """The instance was asked and said no; its journal has a row that says so.
 
@@ -236,6 +256,20 @@ class PayloadInvalid(Refusal):
         super().__init__(key, message or f"{field} is not valid: {shown}{more}")
         self.field = field
         self.violations = tuple(violations)
+
+
+class EffectNotRetryable(Refusal):
+    """The effect cannot be given back for further attempts.
+
+    Attributes:
+        effect_id: Which effect.
+    """
+
+    reason = "EFFECT_NOT_RETRYABLE"
+
+    def __init__(self, key: InstanceKey, effect_id: str, message: str) -> None:
+        super().__init__(key, message)
+        self.effect_id = effect_id
 
 
 class EventRefused(Refusal):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -29,10 +29,12 @@ from durachart.runtime.commands import (
     DeleteInstance,
     FinishEffect,
     FireTimer,
+    ReviveEffect,
     SendEvent,
     StopEffect,
 )
 from durachart.runtime.deletion import delete
+from durachart.runtime.effect_revival import revive
 from durachart.runtime.errors import (
     EvaluationFailed,
     EventNotAllowed,
@@ -54,7 +56,7 @@ from durachart.store.interface import Head
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import EffectEnd, EffectRow
 
-_FINAL_STATES = {"completed": "completed", "failed": "discarded", "rejected": "discarded"}
+FINAL_STATES: Final = {"completed": "completed", "failed": "discarded", "rejected": "discarded"}
 
 
 class Moment(NamedTuple):
@@ -332,11 +334,12 @@ class Judge:
             return Verdict(seat, error=LeaseLost(command.key, command.effect_id))
         end = ended(
             effect,
-            _FINAL_STATES[command.outcome],
+            FINAL_STATES[command.outcome],
             max(moment.wall_ms, seat.head.now_ms),
             output=command.output_json or None,
             error=None if command.error is None else dumps(command.error._asdict()),
             lease_token=command.lease_token,
+            outcome=command.outcome,
         )
         data: dict[str, Any] = {"effect_id": effect.effect_id}
         if command.outcome != "completed":
@@ -345,8 +348,11 @@ class Judge:
             data["output"] = parse_json(command.output_json)
         if effect.state == "cancelled":
             return self._too_late(seat, effect, data, end, moment)
-        if effect.finalized_at_ms is not None:  # its worker asks again because the answer was lost
-            return Verdict(seat, done=False)
+        if effect.finalized_at_ms is not None:
+            if effect.state == end.state:  # its worker asks again because the answer was lost
+                return Verdict(seat, done=False)
+            already = f"effect {effect.effect_id!r} ended under this lease before, and was {effect.state}"
+            return Verdict(seat, error=LeaseLost(command.key, command.effect_id, already))
         spec = instance.definition.effects[effect.type]
         event_type = {"completed": spec.done, "failed": spec.failed, "rejected": spec.rejected}[
             command.outcome
@@ -391,6 +397,26 @@ class Judge:
         data = {"effect_id": effect.effect_id, "error": error}
         verdict = self._end(seat, instance, spec.stopped, data, end, moment, command.request_id)
         return verdict._replace(effect_id=effect.effect_id)
+
+    def revive(self, seat: Seat, command: ReviveEffect, stored: EffectRow | None, moment: Moment) -> Verdict:
+        """Give a dead letter back for further attempts.
+
+        Args:
+            seat: The instance that asked for it.
+            command: What is asked.
+            stored: The effect's row; None: there is none.
+            moment: When, for whom.
+        """
+        attempt = Attempt(
+            command.key,
+            "effect",
+            max(moment.wall_ms, seat.head.now_ms),
+            moment.actor,
+            details=dumps({"retried": command.effect_id}),
+            request_id=command.request_id,
+            traceparent=moment.traceparent,
+        )
+        return revive(self._stepping, seat, attempt, command.effect_id, stored)
 
     def _end(
         self,

@@ -1,17 +1,38 @@
-"""The outbox as workers see it: leases, ends, and who wants to hear of them."""
+"""The outbox as workers see it: leases, what is recorded under them, ends, and who wants to hear of them."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, cast
 
+from durachart.runtime.answers import Answers
 from durachart.runtime.cache import InstanceCache
 from durachart.runtime.clock import Clock, instant
-from durachart.runtime.commands import SYSTEM_ACTOR, Caller, EffectError, FinishEffect, RetryEffect
+from durachart.runtime.commands import (
+    SYSTEM_ACTOR,
+    Caller,
+    EffectError,
+    FailEffect,
+    FinishEffect,
+    RecordStep,
+    RetryEffect,
+    ReviveEffect,
+)
 from durachart.runtime.doorbell import Doorbell
-from durachart.runtime.effect_views import EffectRecord, EffectState, LeasedEffect, effect_record, effect_step
+from durachart.runtime.effect_arrivals import Arrivals
+from durachart.runtime.effect_retries import wait_before_next_ms
+from durachart.runtime.effect_views import (
+    EffectRecord,
+    EffectState,
+    EffectStep,
+    LeasedEffect,
+    effect_step,
+)
 from durachart.runtime.errors import DurachartError, InvalidArgument, LeaseLost, StoreUnavailable
 from durachart.runtime.instance import dumps
 from durachart.runtime.payload import Malformed, parse_json
@@ -20,17 +41,30 @@ from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import Store, Writes
-from durachart.store.keys import InstanceKey
-from durachart.store.rows import EffectEnd, EffectRow
+from durachart.store.keys import InstanceKey, shard
+from durachart.store.rows import EffectEnd, EffectRow, StepRow
 
 _log = logging.getLogger(__name__)
 
 EffectListener = Callable[[InstanceKey, str, EffectState], None]
 EXHAUSTED: Final = "ATTEMPTS_EXHAUSTED"
+NOT_DELIVERED: Final = "INTERRUPTED"
+MAX_STEPS: Final = 1_000
+MAX_STEP_OUTPUT_BYTES: Final = 256 * 1024
+
+# What is due is not waited for; this only keeps a clock that runs a little ahead, or an effect that another
+# node is just leasing, from being asked for in a tight loop.
+_SHORTEST_WAIT_S: Final = 0.01
+# In case nobody rang: other nodes write to the same database.
+_POLL_S: Final = 2.0
 
 
 class Outbox:
-    """Effects that wait for workers, or are being run by them."""
+    """Effects that wait for workers, or are being run by them.
+
+    Attributes:
+        arrivals: Wakes workers that wait for effects.
+    """
 
     def __init__(
         self,
@@ -38,30 +72,57 @@ class Outbox:
         registry: Registry,
         cache: InstanceCache,
         queue: CommandQueue,
+        answers: Answers,
         clock: Clock,
         settings: RuntimeSettings,
+        *,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Lease the effects of ``store``; end them through ``queue``."""
+        """Lease the effects of ``store``; end them through ``queue``.
+
+        Args:
+            store: Holds them.
+            registry: Has the definitions that say how they are run.
+            cache: Is told of leases.
+            queue: Takes the commands that end them.
+            answers: Makes answers of the queue's replies.
+            clock: The wall clock.
+            settings: Bounds.
+            jitter: Random numbers from 0 (inclusive) to 1.
+        """
+        self.arrivals = Arrivals()
         self._store = store
         self._registry = registry
         self._cache = cache
         self._queue = queue
+        self._answers = answers
         self._clock = clock
         self._settings = settings
+        self._jitter = jitter
         self._bell = Doorbell()
         self._listeners: list[EffectListener] = []
+        self._giving_back: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    # --- what was committed -------------------------------------------------------------------------------
 
     def committed(self, writes: Writes) -> None:
         """Take in a commit: ring for what was asked for, tell of what ended."""
-        if writes.effects:
-            self._bell.ring()
+        if writes.effects or writes.revivals:
+            rows = (*writes.effects, *(revival.row for revival in writes.revivals))
+            self._ring([row.handler for row in rows if row.finalized_at_ms is None])
         if not self._listeners:
             return
         for end in writes.ends:
             self._tell(end)
-        for effect in writes.effects:
+        for effect in (*writes.effects, *(revival.row for revival in writes.revivals)):
             if effect.finalized_at_ms is not None:
                 self._tell(effect)
+
+    def _ring(self, handlers: Sequence[str]) -> None:
+        if handlers:
+            self._bell.ring()
+            self.arrivals.ring(handlers)
 
     def _tell(self, end: EffectEnd | EffectRow) -> None:
         key = InstanceKey(end.namespace, end.machine_id, end.instance_id)
@@ -81,31 +142,74 @@ class Outbox:
 
         return unsubscribe
 
+    def drain(self) -> None:
+        """Let nobody wait for effects any more; what is there can still be leased and ended."""
+        self._draining = True
+        self.arrivals.wake_all()
+
+    async def stop(self) -> None:
+        """Finish giving back what was leased for callers that went away."""
+        if self._giving_back:
+            await asyncio.wait(self._giving_back)
+
+    # --- leases -------------------------------------------------------------------------------------------
+
     async def wait(self, max_wait_s: float | None) -> bool:
         """See ``Runtime.wait_effects``."""
         return await self._bell.wait_ring(max_wait_s)
 
     async def next_at(self, handlers: Sequence[str]) -> datetime | None:
         """See ``Runtime.next_effect_at``."""
-        try:
+        with _store_errors():
             at_ms = await self._store.next_effect_at(handlers)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         return None if at_ms is None else instant(at_ms)
+
+    async def wait_s(self, handlers: Sequence[str]) -> float:
+        """How long nothing new can be leased unless it rings, in seconds."""
+        with _store_errors():
+            at_ms = await self._store.next_effect_at(handlers)
+        if at_ms is None:
+            return _POLL_S
+        return min(max((at_ms - self._clock.now_ms()) / 1000, _SHORTEST_WAIT_S), _POLL_S)
+
+    async def take(
+        self, handlers: Sequence[str], limit: int, holder: str, lease: timedelta, wait: timedelta
+    ) -> list[LeasedEffect]:
+        """`lease`, waiting up to ``wait`` for something that can be leased; not at all while draining."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait.total_seconds()
+        with self.arrivals.listening(handlers) as listener:
+            while True:
+                self.arrivals.ready(listener)
+                leased = await self.lease(handlers, limit, holder, lease)
+                remaining = end - loop.time()
+                if leased or remaining <= 0 or self._draining:
+                    return leased
+                await listener.wait_ring(min(remaining, await self.wait_s(handlers)))
 
     async def lease(
         self, handlers: Sequence[str], limit: int, holder: str, lease: timedelta
     ) -> list[LeasedEffect]:
-        """See ``Runtime.lease_effects``."""
+        """See ``Runtime.lease_effects``. A caller that is cancelled meanwhile has leased nothing."""
         if limit < 1 or not handlers:
             return []
-        now_ms = self._clock.now_ms()
+        leasing = asyncio.create_task(self._lease(handlers, limit, holder, lease))
         try:
+            return await asyncio.shield(leasing)
+        except asyncio.CancelledError:
+            task = asyncio.create_task(self._undo(leasing))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+            raise
+
+    async def _lease(
+        self, handlers: Sequence[str], limit: int, holder: str, lease: timedelta
+    ) -> list[LeasedEffect]:
+        now_ms = self._clock.now_ms()
+        with _store_errors():
             taken = await self._store.lease_effects(
                 handlers, limit=limit, holder=holder, now_ms=now_ms, until_ms=now_ms + _ms(lease)
             )
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         leased = []
         for row, exhausted in taken:
             self._cache.note_lease(row)
@@ -123,8 +227,10 @@ class Outbox:
 
     async def _leased(self, row: EffectRow) -> LeasedEffect:
         definition = await self._registry.load(row.machine_id, row.machine_version)
-        # Nothing was recorded before the first attempt.
-        steps = await self._store.list_steps(row.key, [row.effect_id]) if row.attempt > 1 else []
+        steps: Sequence[StepRow] = ()
+        if row.attempt > 1:  # nothing was recorded before the first attempt
+            with _store_errors():
+                steps = await self._store.list_steps(row.key, [row.effect_id])
         return LeasedEffect(
             row.key,
             row.uid,
@@ -143,6 +249,30 @@ class Outbox:
             tuple(map(effect_step, steps)),
         )
 
+    async def _undo(self, leasing: asyncio.Task[list[LeasedEffect]]) -> None:
+        try:
+            leased = await leasing
+        except DurachartError:
+            return
+        await self.give_back(leased)
+
+    async def give_back(self, leased: Sequence[LeasedEffect]) -> None:
+        """End attempts that never reached a worker, for others at once; they do not count."""
+        error = EffectError(
+            NOT_DELIVERED, "The worker was gone, or had no room, when the effect was handed out."
+        )
+        for effect in leased:
+            command = RetryEffect(effect.key, effect.effect_id, effect.lease_token, error, 0, counts=False)
+            try:
+                await self.retry(command)
+            except DurachartError as failure:  # then its lease runs out
+                _log.warning(
+                    "effect not given back instance=%s effect_id=%s error=%s",
+                    effect.key,
+                    effect.effect_id,
+                    failure,
+                )
+
     async def _give_up(self, row: EffectRow) -> None:
         """End an effect whose last allowed attempt never ended: its worker went away."""
         error = EffectError(
@@ -151,21 +281,74 @@ class Outbox:
         command = FinishEffect(row.key, row.effect_id, row.lease_token, "failed", error=error)
         await self.finish(command, Caller(SYSTEM_ACTOR, row.traceparent))
 
-    async def extend(self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta) -> bool:
+    async def extend(
+        self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta
+    ) -> datetime | None:
         """See ``Runtime.extend_lease``."""
         until_ms = self._clock.now_ms() + _ms(lease)
-        try:
+        with _store_errors():
             row = await self._store.extend_lease(key, effect_id, lease_token, until_ms=until_ms)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
-        if row is not None:
-            self._cache.note_lease(row)
-        return row is not None
+        if row is None:
+            return None
+        self._cache.note_lease(row)
+        return instant(row.scheduled_at_ms)
 
-    async def retry(self, command: RetryEffect) -> None:
+    # --- under a lease ------------------------------------------------------------------------------------
+
+    async def record_step(self, command: RecordStep) -> EffectStep:
+        """Keep a step; returns it as it is stored, which is as it was when it had completed before.
+
+        Raises:
+            LeaseLost: The effect ended, or is another worker's by now.
+            InvalidArgument: The output is no JSON or too large, or the effect has too many steps.
+        """
+        key, effect_id, lease_token, name, state, output_json, error = command
+        if output_json:
+            _require_json(output_json, MAX_STEP_OUTPUT_BYTES, "step.output_json")
+        row = await self._held(key, effect_id, lease_token)
+        now_ms = self._clock.now_ms()
+        step = StepRow(
+            shard(key),
+            *key,
+            effect_id,
+            name,
+            0,
+            row.attempt,
+            state,
+            output_json or None,
+            None if error is None else dumps(error._asdict()),
+            now_ms,
+            None if state == "started" else now_ms,
+        )
+        with _store_errors():
+            if await self._store.count_steps(key, effect_id, but=name) >= MAX_STEPS:
+                raise InvalidArgument(
+                    "step.name", f"effect {effect_id!r} has {MAX_STEPS:,} steps, and cannot have more"
+                )
+            stored = await self._store.record_step(step, lease_token)
+        if stored is None:
+            raise LeaseLost(key, effect_id)
+        return effect_step(stored)
+
+    async def _held(self, key: InstanceKey, effect_id: str, lease_token: str) -> EffectRow:
+        """The row of an effect under this lease, whether it has ended or not. Raises LeaseLost."""
+        seat = self._cache.get(key)
+        if seat is not None and seat.instance is not None:
+            for effect in seat.instance.effects:
+                if effect.effect_id == effect_id and effect.lease_token == lease_token:
+                    return effect
+        with _store_errors():
+            row = await self._store.get_effect(key, effect_id)
+        if row is None or row.lease_token != lease_token:
+            raise LeaseLost(key, effect_id)
+        return row
+
+    # --- ends ---------------------------------------------------------------------------------------------
+
+    async def retry(self, command: RetryEffect) -> datetime:
         """See ``Runtime.retry_effect``."""
         now_ms = self._clock.now_ms()
-        try:
+        with _store_errors():
             row = await self._store.retry_effect(
                 command.key,
                 command.effect_id,
@@ -175,48 +358,83 @@ class Outbox:
                 error=dumps(command.error._asdict()),
                 more_attempts=0 if command.counts else 1,
             )
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         if row is None:
             raise LeaseLost(command.key, command.effect_id)
         self._cache.note_lease(row)
-        self._bell.ring()
+        self._ring((row.handler,))
+        return instant(row.scheduled_at_ms)
+
+    async def fail(self, command: FailEffect, caller: Caller) -> datetime | None:
+        """End an attempt as failed; returns when the next one may begin, None: there is none.
+
+        Repeating it does nothing, and answers the same.
+
+        Raises:
+            LeaseLost: The effect ended otherwise, or is another worker's by now.
+        """
+        key, effect_id, lease_token, error, delay_ms, final = command
+        with _store_errors():
+            row = await self._store.get_effect(key, effect_id)
+        if row is not None and _was_given_back(row, lease_token):
+            return instant(row.scheduled_at_ms)
+        if row is None or row.lease_token != lease_token:
+            raise LeaseLost(key, effect_id)
+        if row.finalized_at_ms is None and not final:
+            definition = await self._registry.load(row.machine_id, row.machine_version)
+            wait_ms = wait_before_next_ms(
+                definition.effects[row.type].retry,
+                error.reason,
+                attempt=row.attempt,
+                max_attempts=row.max_attempts,
+                jitter=self._jitter(),
+                asked_ms=delay_ms,
+            )
+            if wait_ms is not None:
+                return await self.retry(RetryEffect(key, effect_id, lease_token, error, wait_ms))
+        await self.finish(FinishEffect(key, effect_id, lease_token, "failed", error=error), caller)
+        return None
 
     async def finish(self, command: FinishEffect, caller: Caller) -> None:
         """See ``Runtime.finish_effect``."""
         if command.output_json:
-            self._require_output(command.output_json)
+            _require_json(command.output_json, self._settings.max_context_bytes, "output_json")
         reply = await self._queue.submit(command, caller._replace(actor=SYSTEM_ACTOR))
         if reply.verdict.error is not None:
             raise reply.verdict.error
 
-    def _require_output(self, text: str) -> None:
-        limit = self._settings.max_context_bytes
-        if len(text) * 4 > limit and (size := len(text.encode("utf-8", "surrogatepass"))) > limit:
-            raise InvalidArgument(
-                "output_json", f"the output is {size} bytes long; at most {limit} are taken"
-            )
-        try:
-            parse_json(text)
-        except Malformed as problem:
-            raise InvalidArgument("output_json", f"the output is {problem.message}") from None
+    async def revive(self, command: ReviveEffect, caller: Caller) -> EffectRecord:
+        """Give a dead letter back for further attempts.
 
-    async def get(self, key: InstanceKey, effect_id: str) -> EffectRecord | None:
-        """See ``Runtime.get_effect``."""
-        try:
-            row = await self._store.get_effect(key, effect_id)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
-        return None if row is None else effect_record(row)
+        Raises:
+            InstanceNotFound, EffectNotFound: Not journaled.
+            EffectNotRetryable: It was not discarded, or its instance has finished or is gone.
+            RequestIdReused: The request id was used for another request.
+        """
+        return await self._answers.revived(await self._queue.submit(command, caller))
 
-    async def latest(self, key: InstanceKey, handler: str) -> EffectRecord | None:
-        """See ``Runtime.latest_effect``."""
-        try:
-            row = await self._store.latest_effect(key, handler)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
-        return None if row is None else effect_record(row)
+
+def _was_given_back(row: EffectRow, lease_token: str) -> bool:
+    """Whether the newest lease was this one and ended with a retry, which forgets the token but its epoch."""
+    epoch, _, _ = lease_token.partition(".")
+    return row.state == "retryable" and epoch == str(row.lease_epoch)
+
+
+def _require_json(text: str, limit: int, field: str) -> None:
+    if len(text) * 4 > limit and (size := len(text.encode("utf-8", "surrogatepass"))) > limit:
+        raise InvalidArgument(field, f"the output is {size} bytes long; at most {limit} are taken")
+    try:
+        parse_json(text)
+    except Malformed as problem:
+        raise InvalidArgument(field, f"the output is {problem.message}") from None
 
 
 def _ms(span: timedelta) -> int:
     return int(span / timedelta(milliseconds=1))
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except StoreFailed as error:
+        raise StoreUnavailable(str(error)) from error

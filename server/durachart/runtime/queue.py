@@ -32,7 +32,14 @@ from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.batch import Batch, Reply, Ticket
 from durachart.runtime.cache import InstanceCache
 from durachart.runtime.clock import Clock
-from durachart.runtime.commands import Caller, Command, CreateInstance, FinishEffect, SendEvent
+from durachart.runtime.commands import (
+    Caller,
+    Command,
+    CreateInstance,
+    FinishEffect,
+    ReviveEffect,
+    SendEvent,
+)
 from durachart.runtime.errors import (
     DeadlineExceeded,
     DurachartError,
@@ -316,7 +323,7 @@ class CommandQueue:
             if ticket.request_id and (anew or seat is None):
                 requests[ticket.key, ticket.request_id] = None
             command = ticket.command
-            if isinstance(command, FinishEffect) and (anew or not _holds_lease(seat, command)):
+            if isinstance(command, ReviveEffect | FinishEffect) and (anew or not _holds_lease(seat, command)):
                 effects[ticket.key, command.effect_id] = None
         if not (keys or requests or effects):
             return _NOTHING_LOADED
@@ -380,8 +387,8 @@ def _may_create(command: Command) -> bool:
     return isinstance(command, CreateInstance)
 
 
-def _holds_lease(seat: Seat | None, command: FinishEffect) -> bool:
-    if seat is None or seat.instance is None:
+def _holds_lease(seat: Seat | None, command: FinishEffect | ReviveEffect) -> bool:
+    if seat is None or seat.instance is None or isinstance(command, ReviveEffect):
         return False
     return any(
         effect.effect_id == command.effect_id and effect.lease_token == command.lease_token

@@ -11,6 +11,7 @@ import orjson
 
 from durachart.runtime.errors import (
     DurachartError,
+    EffectNotRetryable,
     EvaluationFailed,
     EventNotAllowed,
     EventRefused,
@@ -40,6 +41,8 @@ def details_of(refusal: DurachartError) -> str | None:
     elif isinstance(refusal, PayloadInvalid):
         details["field"] = refusal.field
         details["violations"] = refusal.violations
+    elif isinstance(refusal, EffectNotRetryable):
+        details["effect_id"] = refusal.effect_id
     return orjson.dumps(details).decode() if details else None
 
 
@@ -63,6 +66,8 @@ def refusal_of(row: JournalRow) -> Refusal:
     if row.reason == PayloadInvalid.reason:
         violations = [(path, text) for path, text in details.get("violations", ())]
         return PayloadInvalid(row.key, details.get("field", ""), violations, row.message)
+    if row.reason == EffectNotRetryable.reason:
+        return EffectNotRetryable(row.key, details.get("effect_id", ""), row.message)
     if row.reason == InstanceExists.reason:
         return InstanceExists(row.key, row.message)
     raise ValueError(f"journal row {row.seq} of {row.key} has the unknown reason {row.reason!r}")

@@ -35,6 +35,7 @@ from durachart.runtime.commands import (
     StopEffect,
 )
 from durachart.runtime.doorbell import Doorbell
+from durachart.runtime.effect_reads import EffectReads
 from durachart.runtime.effect_views import EffectRecord, LeasedEffect
 from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
@@ -123,7 +124,10 @@ class Runtime:
             store, self._registry, self._cache, self._clock, bounds, self._committed, tracer
         )
         self._offers = Offers(self._queue, self._answers)
-        self._outbox = Outbox(store, self._registry, self._cache, self._queue, self._clock, bounds)
+        self._outbox = Outbox(
+            store, self._registry, self._cache, self._queue, self._answers, self._clock, bounds
+        )
+        self._effects = EffectReads(store)
         self._watches = Watches(store, self._registry, self._history, self._log, self._clock, bounds)
         self._timers_bell = Doorbell()
 
@@ -142,6 +146,7 @@ class Runtime:
                 yield self
             finally:
                 self.drain()
+                await self._outbox.stop()
                 await self._queue.stop()
         finally:
             self._registry.close()
@@ -151,6 +156,7 @@ class Runtime:
         """Refuse new commands and close every watch with a token. What waits is carried out."""
         self._queue.refuse_new()
         self._watches.drain()
+        self._outbox.drain()
 
     @property
     def queue_depth(self) -> int:
@@ -159,7 +165,7 @@ class Runtime:
 
     def _committed(self, changes: list[Change], newest: int, writes: Writes) -> None:
         self._log.append(changes, newest)
-        if writes.effects or writes.ends:
+        if writes.effects or writes.ends or writes.revivals:
             self._outbox.committed(writes)
         if writes.timers:
             self._timers_bell.ring()
@@ -376,15 +382,18 @@ class Runtime:
     ) -> list[LeasedEffect]:
         """Begin an attempt at up to ``limit`` effects that wait, or whose lease ran out.
 
-        Those that wait longest come first. One whose last allowed attempt was lost with its worker is ended
-        as failed instead.
+        By priority, then those that wait longest. One whose last allowed attempt was lost with its worker is
+        ended as failed instead.
         """
         return await self._outbox.lease(handlers, limit, holder, lease)
 
     async def extend_lease(
         self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta
-    ) -> bool:
-        """Prolong a lease from now; False: it is lost (ended, cancelled or taken over): stop."""
+    ) -> datetime | None:
+        """Prolong a lease from now; returns its end.
+
+        None: it is lost (ended, cancelled or taken over): stop.
+        """
         return await self._outbox.extend(key, effect_id, lease_token, lease)
 
     async def finish_effect(self, command: FinishEffect, caller: Caller) -> None:
@@ -399,6 +408,16 @@ class Runtime:
     async def retry_effect(self, command: RetryEffect) -> None:
         """Give a failed attempt back for another one. Raises LeaseLost."""
         await self._outbox.retry(command)
+
+    @property
+    def outbox(self) -> Outbox:
+        """What workers in processes of their own may do, beyond the methods here."""
+        return self._outbox
+
+    @property
+    def effects(self) -> EffectReads:
+        """What operators may read of effects."""
+        return self._effects
 
     async def stop_effect(self, command: StopEffect, caller: Caller) -> Stopped:
         """End an effect on purpose; nothing happens when none runs.
@@ -418,11 +437,11 @@ class Runtime:
 
     async def get_effect(self, key: InstanceKey, effect_id: str) -> EffectRecord | None:
         """One effect; None when there is no such effect."""
-        return await self._outbox.get(key, effect_id)
+        return await self._effects.get(key, effect_id)
 
     async def latest_effect(self, key: InstanceKey, handler: str = "") -> EffectRecord | None:
         """The running effect asked for last, or else the latest; None when there is none."""
-        return await self._outbox.latest(key, handler)
+        return await self._effects.latest(key, handler)
 
     async def wait_effects(self, max_wait_s: float | None = None) -> bool:
         """Wait until effects may be leased; False: ``max_wait_s`` passed first."""

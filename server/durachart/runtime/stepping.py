@@ -89,6 +89,7 @@ class Verdict(NamedTuple):
         effect_id: Which effect a stop ended.
         deleted: The instance as it was, when it was deleted; the seat is empty then.
         purge: Whether what a deleted instance left behind goes with it.
+        revived: An effect that was discarded, as it is given back.
     """
 
     seat: Seat
@@ -101,6 +102,7 @@ class Verdict(NamedTuple):
     effect_id: str = ""
     deleted: Instance | None = None
     purge: bool = False
+    revived: EffectRow | None = None
 
 
 class Birth(NamedTuple):

@@ -271,6 +271,6 @@ class RunningAttempt:
                     error,
                 )
                 continue
-            if not kept:
+            if kept is None:
                 self.abort(Abort.LOST)
                 return

@@ -21,8 +21,8 @@ class EffectRuntime(Protocol):
 
     async def extend_lease(
         self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta
-    ) -> bool:
-        """Prolong a lease from now; False: it is lost."""
+    ) -> datetime | None:
+        """Prolong a lease from now; returns its end, None: it is lost."""
 
     async def finish_effect(self, command: FinishEffect, caller: Caller) -> None:
         """End an effect; the machine hears of it in the same transaction."""

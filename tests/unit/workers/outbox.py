@@ -124,13 +124,13 @@ class Outbox:
 
     async def extend_lease(
         self, key: InstanceKey, effect_id: str, lease_token: str, lease: timedelta
-    ) -> bool:
+    ) -> datetime | None:
         await self._called("extend_lease")
         row = self.rows[effect_id]
         if row.token != lease_token or row.state in FINAL:
-            return False
+            return None
         row.scheduled_at = wall_clock() + lease
-        return True
+        return row.scheduled_at
 
     async def finish_effect(self, command: FinishEffect, caller: Caller) -> None:
         await self._called("finish_effect")

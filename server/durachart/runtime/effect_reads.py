@@ -1,0 +1,90 @@
+"""Effects as operators read them: one with everything that was recorded of it, or a list."""
+
+from __future__ import annotations
+
+from durachart.runtime.effect_views import EffectRecord, effect_record
+from durachart.runtime.errors import EffectNotFound, InvalidArgument, StoreUnavailable
+from durachart.runtime.opaque import PageTokens
+from durachart.runtime.paging import page_limit
+from durachart.runtime.views import Page
+from durachart.store.errors import StoreFailed
+from durachart.store.interface import EffectMatch, EffectPosition, Store
+from durachart.store.keys import InstanceKey
+from durachart.store.rows import EffectRow
+
+# One page stays well under the 4 MiB that gRPC clients take by default, unless a single effect is larger.
+_PAGE_CHARACTERS = 1024 * 1024
+
+
+class EffectReads:
+    """Reads of the outbox."""
+
+    def __init__(self, store: Store) -> None:
+        """Read from ``store``."""
+        self._store = store
+
+    async def get(self, key: InstanceKey, effect_id: str) -> EffectRecord | None:
+        """See ``Runtime.get_effect``."""
+        try:
+            row = await self._store.get_effect(key, effect_id)
+        except StoreFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        return None if row is None else effect_record(row)
+
+    async def latest(self, key: InstanceKey, handler: str) -> EffectRecord | None:
+        """See ``Runtime.latest_effect``."""
+        try:
+            row = await self._store.latest_effect(key, handler)
+        except StoreFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        return None if row is None else effect_record(row)
+
+    async def details(self, key: InstanceKey, effect_id: str) -> EffectRecord:
+        """One effect with its attempts and steps. Raises EffectNotFound."""
+        try:
+            found = await self._store.get_effect_details(key, effect_id)
+        except StoreFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        if found is None:
+            raise EffectNotFound(key, effect_id)
+        return effect_record(*found)
+
+    async def list(
+        self, match: EffectMatch, *, page_size: int = 0, page_token: str = ""
+    ) -> Page[EffectRecord]:
+        """Effects that match, without attempts and steps. A page may be short of its size, never empty early.
+
+        Raises:
+            InvalidArgument: An instance without its machine, or a negative size.
+            PageTokenInvalid: The token is not of this list.
+        """
+        if match.instance_id and not match.machine_id:
+            raise InvalidArgument("instance_id", "names no instance without `machine_id`")
+        limit = page_limit(page_size)
+        tokens = PageTokens("effects", *match)
+        after = None
+        if page_token:
+            after = EffectPosition(*tokens.read(page_token, int, str, str, int, int, int))
+        try:
+            rows = await self._store.list_effects(match, after, limit + 1)
+        except StoreFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        shown = _fitting(rows[:limit])
+        token = tokens.make(*_position(shown[-1])) if len(shown) < len(rows) else ""
+        return Page(tuple(effect_record(row) for row in shown), token)
+
+
+def _fitting(rows: list[EffectRow]) -> list[EffectRow]:
+    """The first rows that make a page; at least one if there is one."""
+    room = _PAGE_CHARACTERS
+    for count, row in enumerate(rows):
+        room -= len(row.params) + len(row.output or "")
+        if room < 0 and count:
+            return rows[:count]
+    return rows
+
+
+def _position(row: EffectRow) -> EffectPosition:
+    return EffectPosition(
+        row.shard, row.machine_id, row.instance_id, row.created_at_ms, row.version, row.ordinal
+    )
