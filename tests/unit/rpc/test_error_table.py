@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,60 @@ def test_every_reason_has_a_page_that_says_what_to_do(reason: str, repository: P
         assert error_of(sample(reason), "test").code.name == code
     index = (repository / "docs" / "errors" / "README.md").read_text()
     assert f"[{reason}]({reason}.md) | `{code}` |" in index
+
+
+_EFFECT_REASON = re.compile(r"[A-Z]{3,}(_[A-Z]{2,})*")
+_ENDS_EFFECTS = (
+    *("workers", "app/plugin_effects.py", "runtime/outbox.py", "runtime/judge.py", "runtime/deletion.py"),
+)
+
+
+def effect_reasons() -> set[str]:
+    """The reasons that Durachart gives for the end of an effect.
+
+    They are the constants of modules and handlers, and what stands beside a ``"reason"``.
+    """
+    package = Path(durachart.__path__[0])
+    found: set[str] = set()
+    for place in _ENDS_EFFECTS:
+        path = package / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Assign | ast.AnnAssign):
+                    values = [node.value]
+                elif isinstance(node, ast.Dict):
+                    values = [
+                        value
+                        for key, value in zip(node.keys, node.values, strict=True)
+                        if isinstance(key, ast.Constant) and key.value == "reason"
+                    ]
+                else:
+                    continue
+                texts = [value.value for value in values if isinstance(value, ast.Constant)]
+                found |= {text for text in texts if isinstance(text, str) and _EFFECT_REASON.fullmatch(text)}
+    return found
+
+
+def test_the_reasons_of_effects_are_found() -> None:
+    known = {"ATTEMPTS_EXHAUSTED", "EFFECT_TIMEOUT", "INTERRUPTED", "PARAMS_INVALID", "PROVIDER_REJECTED"}
+    assert known <= effect_reasons()
+
+
+@pytest.mark.parametrize("reason", sorted(effect_reasons()))
+def test_every_reason_of_an_effect_has_a_page_that_says_what_to_do(reason: str, repository: Path) -> None:
+    page = (repository / "docs" / "errors" / f"{reason}.md").read_text()
+    assert page.startswith(f"# {reason}\n\nWhy an effect ended. Comes from ")
+    again = page.partition("Another attempt: ")[2].partition(".\n")[0]
+    for title in ("What happened", "Why", "What to do"):
+        assert len(page.partition(f"\n## {title}\n\n")[2].partition("\n## ")[0].split()) > 5, title
+    index = (repository / "docs" / "errors" / "README.md").read_text()
+    (row,) = [line for line in index.splitlines() if line.startswith(f"| [{reason}]({reason}.md) |")]
+    assert f" | {again} | " in row
+
+
+def test_no_page_is_about_a_reason_that_is_never_given(repository: Path) -> None:
+    pages = {path.stem for path in (repository / "docs" / "errors").glob("*.md")} - {"README"}
+    assert pages == every_reason() | effect_reasons()
 
 
 def test_the_index_lists_no_page_that_is_not_there(repository: Path) -> None:
