@@ -28,8 +28,8 @@ VARIABLE: Final = "DURACHART_CRASH_AT"
 POINTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "commit.before": "a batch has been judged; its transaction has not begun",
-        "commit.inside": "a transaction's instances and journal are written; its effects and timers are not",
-        "commit.written": "everything of a transaction is written; it is not committed",
+        "commit.inside": "SQLite: a transaction's journal is written; its effects and timers are not",
+        "commit.written": "SQLite: everything of a transaction is written; it is not committed",
         "commit.after": "a transaction is on disk; nobody has been told",
         "reply.set": "callers' answers are decided and watchers told; no answer has been sent",
         "effect.leased": "an attempt's lease is on disk; its handler has not begun",

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from durachart.crash_points import reach
 from durachart.store.interface import CommitResult, Writes
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.postgres import deletion
@@ -56,6 +57,9 @@ class _Touched:
         made_by: dict[InstanceKey, int] = {}
         for row in writes.journal:
             heads.setdefault(row.key, row.seq - 1)
+            if row.outcome == "refused" and row.uid:
+                # It may have been removed since, by retention, which leaves its journal for a while.
+                uids.setdefault(row.key, row.uid)
         for insert in writes.inserts:
             versions[insert.key] = -1
         for update in writes.updates:
@@ -91,12 +95,14 @@ async def commit(connection: asyncpg.Connection, writes: Writes) -> CommitResult
     touched = _Touched(writes, deleted=False)
     if not touched.keys:
         return _NOTHING_WRITTEN
+    write = _commit_with_deletes if writes.deletes else _commit
+    reach("commit.before")
     try:
-        if writes.deletes:
-            return await _commit_with_deletes(connection, writes, touched)
-        return await _commit(connection, writes, touched)
+        written = await write(connection, writes, touched)
     except (*_LOST_RACES, _LostRaceError):
         return CommitResult([0] * len(writes.journal), frozenset(touched.keys))
+    reach("commit.after")
+    return written
 
 
 async def _commit(connection: asyncpg.Connection, writes: Writes, touched: _Touched) -> CommitResult:
