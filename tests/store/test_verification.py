@@ -338,6 +338,22 @@ async def test_a_journal_whose_beginning_is_missing_is_found_unless_retention_re
     assert any("no whole context" in problem.message for problem in (await verified(copied))[0])
 
 
+async def test_what_retention_has_begun_to_remove_is_no_problem(copied: Path) -> None:
+    rows = rows_of(copied, MAIN)
+    for table in ("instances", "timers", "effects"):
+        change(copied, f"DELETE FROM {table} WHERE instance_id = 'main'")
+    change(copied, "DELETE FROM journal WHERE instance_id = 'main' AND seq < 4")
+    change(copied, "INSERT INTO store_info VALUES ('compacted_revision', '5')")
+    assert (await verified(copied))[0]
+    change(
+        copied,
+        "INSERT INTO tombstones SELECT shard, namespace, machine_id, instance_id, uid, ?, 0 FROM journal"
+        " WHERE instance_id = 'main' AND seq = 5",
+        (rows[-1].seq,),
+    )
+    assert (await verified(copied))[0] == []
+
+
 async def test_a_file_that_is_no_database_of_this_release_is_refused(tmp_path: Path, copied: Path) -> None:
     change(copied, "UPDATE alembic_version SET version_num = '0000'")
     with pytest.raises(StoreNotOpened, match="has schema 0000"):

@@ -79,7 +79,7 @@ class StoreVerifier:
             async for page in pages:
                 if verifier is None:
                     unfinished = {row.effect_id: row for row in page.of.unfinished}
-                    verifier = JournalVerifier(page.of.key, self._definition, unfinished)
+                    verifier = JournalVerifier(page.of.key, self._definition, unfinished, page.of.gone)
                     self.counts.instances += 1
                     wrong = False
                 found = await self._take(verifier, page)
@@ -115,6 +115,7 @@ class StoreVerifier:
         found.extend(verifier.problems)
         verifier.problems.clear()
         if page.last:
+            verifier.finish()
             found.extend(check_tables(page.of.key, verifier, _stored(page.of)))
             counts = self.counts
             counts.executed += verifier.executed
@@ -161,5 +162,10 @@ class StoreVerifier:
 
 def _stored(scanned: ScannedInstance) -> Stored:
     return Stored(
-        scanned.place[0], scanned.instance, scanned.timers, scanned.unfinished, scanned.lost_requests
+        scanned.place[0],
+        scanned.instance,
+        scanned.timers,
+        scanned.unfinished,
+        scanned.lost_requests,
+        max(scanned.gone.values(), default=0),
     )

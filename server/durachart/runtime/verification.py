@@ -110,6 +110,7 @@ class JournalVerifier:
         key: InstanceKey,
         lookup: Lookup,
         unfinished: Mapping[str, EffectRow],
+        gone: Mapping[str, int],
         *,
         engine_version: str = __version__,
     ) -> None:
@@ -119,6 +120,8 @@ class JournalVerifier:
             key: Of which instance.
             lookup: Finds definitions.
             unfinished: The outbox rows of its effects that have not ended, by id.
+            gone: Incarnations whose rows retention removes, with the last row of each: these may begin
+                anywhere, and end without a deletion.
             engine_version: Rows of other versions are not executed.
         """
         self.problems: list[Problem] = []
@@ -131,6 +134,7 @@ class JournalVerifier:
         self._key = key
         self._lookup = lookup
         self._unfinished = unfinished
+        self._gone = gone
         self._engine_version = engine_version
         self._before: JournalRow | None = None
         self._revision = 0
@@ -144,6 +148,7 @@ class JournalVerifier:
             self.first_seq = row.seq
             self._begun = row.seq == 1
         self._chain(revision, row)
+        self._let_go(row.seq)
         if row.outcome == "refused":
             self._refused(row)
         elif row.outcome != "accepted":
@@ -154,6 +159,15 @@ class JournalVerifier:
         else:
             self._accepted(row)
         self._before, self._revision = row, revision
+
+    def finish(self) -> None:
+        """There are no more rows."""
+        self._let_go(self.first_seq + self.rows)
+
+    def _let_go(self, next_seq: int) -> None:
+        """An instance whose time was over has no row that says so."""
+        if self.life is not None and self._gone.get(self.life.row.uid, next_seq) < next_seq:
+            self.life = None
 
     def _problem(self, row: JournalRow, check: str, message: str, found: tuple[Difference, ...] = ()) -> None:
         self.problems.append(Problem(self._key, row.seq, check, message, found))
@@ -219,7 +233,8 @@ class JournalVerifier:
                 self._problem(row, "position", "is a creation and does not make version 0 of nothing")
             before = None
         else:
-            if before is None and not self._begun and row.context is None:
+            whole = row.context is not None or row.uid in self._gone
+            if before is None and not self._begun and not whole:
                 self._problem(row, "position", "is the first of its instance and holds no whole context")
             self._position(row, row.from_version + 1)
             if before is not None:

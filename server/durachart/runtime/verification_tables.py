@@ -25,6 +25,7 @@ class Stored(NamedTuple):
         timers: Its pending timers.
         unfinished: Its effects that have not ended.
         lost_requests: Its request ids whose journal row is missing or is another request's.
+        gone_seq: Retention removes rows up to this one; 0: none.
     """
 
     place: int
@@ -32,6 +33,7 @@ class Stored(NamedTuple):
     timers: Sequence[TimerRow]
     unfinished: Sequence[EffectRow]
     lost_requests: Sequence[RequestRow]
+    gone_seq: int
 
 
 def check_tables(key: InstanceKey, journal: JournalVerifier, stored: Stored) -> list[Problem]:
@@ -43,7 +45,7 @@ def check_tables(key: InstanceKey, journal: JournalVerifier, stored: Stored) -> 
     ]
     for request in stored.lost_requests:
         # What retention has cut off is not missed.
-        if request.seq >= journal.first_seq:
+        if request.seq >= journal.first_seq and request.seq > stored.gone_seq:
             said = (
                 f"request id {request.request_id!r} names journal row {request.seq}, which is not its answer"
             )

@@ -37,11 +37,22 @@ from durachart.store.keys import InstanceKey, shard
 from durachart.store.log_reads import select_entries, to_entry
 from durachart.store.migrate import HEAD
 from durachart.store.rows import EffectRow, InstanceRow, MachineRow, RequestRow, TimerRow
-from durachart.store.schema import definitions, effects, instances, journal, requests, store_info, timers
+from durachart.store.schema import (
+    definitions,
+    effects,
+    instances,
+    journal,
+    requests,
+    store_info,
+    timers,
+    tombstones,
+)
 
 _GROUP: Final = 200
 """Instances of one transaction: a server's log cannot be tidied up while a transaction reads."""
 _PAGE: Final = 500
+
+_TABLES: Final = (instances, journal, timers, effects, requests, tombstones)
 
 Place = tuple[int, str, str, str]
 """Shard and key, as the rows have them; the shard may be wrong."""
@@ -57,6 +68,8 @@ class ScannedInstance:
         timers: Its pending timers.
         unfinished: Its effects that have not ended.
         lost_requests: Its request ids whose journal row is missing, or was made by another request.
+        gone: Incarnations that were deleted or whose time was over, and the last journal row of each:
+            retention removes what they left, up to there.
     """
 
     place: Place
@@ -64,6 +77,7 @@ class ScannedInstance:
     timers: list[TimerRow]
     unfinished: list[EffectRow]
     lost_requests: list[RequestRow]
+    gone: dict[str, int]
 
     @property
     def key(self) -> InstanceKey:
@@ -188,7 +202,7 @@ class StoreScan:
 async def _places(connection: AsyncConnection, after: Place | None) -> list[Place]:
     """The next places in use, in order."""
     found: set[Place] = set()
-    for table in (instances, journal, timers, effects, requests):
+    for table in _TABLES:
         columns = _place_columns(table)
         statement = select(*columns).distinct().order_by(*columns).limit(_GROUP)
         if after is not None:
@@ -200,7 +214,7 @@ async def _places(connection: AsyncConnection, after: Place | None) -> list[Plac
 
 async def _place_of(connection: AsyncConnection, key: InstanceKey) -> list[Place]:
     place: Place = (shard(key), *key)
-    for table in (instances, journal, timers, effects, requests):
+    for table in _TABLES:
         statement = select(literal(1)).select_from(table).where(_between(table, place, place)).limit(1)
         if (await connection.execute(statement)).first() is not None:
             return [place]
@@ -210,7 +224,7 @@ async def _place_of(connection: AsyncConnection, key: InstanceKey) -> list[Place
 async def _group(connection: AsyncConnection, places: Sequence[Place]) -> AsyncGenerator[ScannedPage, None]:
     """The pages of these instances, which are neighbours."""
     first, last = places[0], places[-1]
-    waiting = {place: ScannedInstance(place, None, [], [], []) for place in places}
+    waiting = {place: ScannedInstance(place, None, [], [], [], {}) for place in places}
     for row in await connection.execute(select(instances).where(_between(instances, first, last))):
         waiting[_place(row)].instance = InstanceRow(*row)
     for row in await connection.execute(select(timers).where(_between(timers, first, last))):
@@ -220,6 +234,8 @@ async def _group(connection: AsyncConnection, places: Sequence[Place]) -> AsyncG
         waiting[_place(row)].unfinished.append(EffectRow(*row))
     for row in await connection.execute(_lost_requests(first, last)):
         waiting[_place(row)].lost_requests.append(RequestRow(*row))
+    for row in await connection.execute(select(tombstones).where(_between(tombstones, first, last))):
+        waiting[_place(row)].gone[row.uid] = row.seq
     entries = (
         select_entries()
         .where(_between(journal, first, last))

@@ -1,0 +1,295 @@
+"""What was kept long enough goes, a bounded piece at a time; what is needed stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from durachart.runtime.commands import DeleteInstance, FinishEffect, FireTimer
+from durachart.runtime.errors import InstanceExists, InstanceFinished, InstanceNotFound, WatchCompacted
+from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.views import WatchSpec, WatchTransition
+from durachart.store.chain import first_broken
+from durachart.store.interface import Expirable
+from durachart.store.keys import InstanceKey
+from durachart.store.schema import (
+    effect_attempts,
+    effect_steps,
+    effects,
+    instances,
+    journal,
+    requests,
+    timers,
+    tombstones,
+)
+from tests.store.conftest import StoreMaker
+from tests.store.runtimes import ADA, Service, serving
+from tests.unit.runtime.samples import key
+
+DAY = timedelta(days=1)
+DAY_MS = 86_400_000
+_TABLES = (instances, journal, timers, effects, effect_attempts, effect_steps, requests, tombstones)
+
+
+@pytest.fixture
+async def service(make_store: StoreMaker) -> AsyncIterator[Service]:
+    """Contexts are kept as patches, whole ones every fifth version."""
+    bounds = RuntimeSettings(whole_context_bytes=0, snapshot_every=5)
+    async with serving(make_store, bounds) as running:
+        yield running
+
+
+async def counts(service: Service, of: InstanceKey | None = None) -> dict[str, int]:
+    """Rows of every table that has some."""
+    store: Any = service.store
+    found = {}
+    async with store._reading() as connection:
+        for table in _TABLES:
+            statement = select(func.count()).select_from(table)
+            if of is not None:
+                statement = statement.where(table.c.instance_id == of.instance_id)
+            found[table.name] = (await connection.execute(statement)).scalar_one()
+    return {name: number for name, number in found.items() if number}
+
+
+async def expire_all(service: Service, *kinds: Expirable, age: timedelta = DAY, limit: int = 100) -> int:
+    """Everything of these kinds, batch after batch; returns in how many batches."""
+    batches = 0
+    for what in kinds or ("requests", "effects", "instances", "deleted"):
+        while True:
+            batches += 1
+            removed = await service.runtime.expire(what, age, limit)
+            assert removed <= limit
+            if removed < limit:
+                break
+    return batches
+
+
+async def finish(service: Service, of: InstanceKey) -> None:
+    """A whole life: created, charged by a worker, done; its mail sent."""
+    await service.create(of, '{"who":"' + "ada " * 50 + '"}', request_id="r-create")
+    await service.send("GO", None, of, request_id="r-go")
+    await run_effect(service, of, "payments.charge", '{"receipt":"abc"}')
+    await run_effect(service, of, "mail.send", "")
+
+
+async def run_effect(service: Service, of: InstanceKey, handler: str, output: str) -> None:
+    leased = await service.runtime.lease_effects([handler], limit=1, holder="w", lease=timedelta(seconds=30))
+    (effect,) = leased
+    assert effect.key == of
+    end = FinishEffect(of, effect.effect_id, effect.lease_token, "completed", output)
+    await service.runtime.finish_effect(end, ADA)
+
+
+async def test_a_finished_instance_goes_with_all_that_is_its_own(service: Service) -> None:
+    """D6: completed executions expire, by default after seven days."""
+    await finish(service, key("done"))
+    await service.create(key("living"), request_id="r")
+    service.clock.now += DAY_MS - 1
+    await expire_all(service, "instances", "deleted")
+    assert "instances" in await counts(service, key("done"))
+    service.clock.now += 2
+    await expire_all(service, "instances", "deleted")
+    assert await counts(service, key("done")) == {}
+    assert await counts(service) == {"instances": 1, "journal": 1, "requests": 1}
+    with pytest.raises(InstanceNotFound):
+        await service.runtime.get_state(key("done"))
+    assert (await service.create(key("done"))).state.version == 0
+
+
+async def test_an_instance_that_is_asked_of_or_has_work_left_has_not_finished(service: Service) -> None:
+    await service.create(key("a"))
+    await service.send("GO", None, key("a"))
+    await run_effect(service, key("a"), "payments.charge", '{"receipt":"abc"}')
+    service.clock.now += 2 * DAY_MS
+    await expire_all(service)
+    assert (await service.runtime.get_state(key("a"))).status == "done", "its mail was not sent yet"
+    await run_effect(service, key("a"), "mail.send", "")
+    await expire_all(service)
+    assert (await service.runtime.get_state(key("a"))).status == "done", "its effect ended just now"
+    service.clock.now += DAY_MS - 10
+    with pytest.raises(InstanceFinished):
+        await service.send("GO", None, key("a"), request_id="late")
+    service.clock.now += 20
+    await expire_all(service)
+    with pytest.raises(InstanceFinished) as again:
+        await service.send("GO", None, key("a"), request_id="late")
+    assert again.value.replayed
+    service.clock.now += DAY_MS
+    await expire_all(service)
+    assert await counts(service) == {}
+
+
+async def test_what_a_deleted_instance_left_goes_and_its_successor_stays(service: Service) -> None:
+    await finish(service, key("a"))
+    await service.runtime.delete_instance(DeleteInstance(key("a"), request_id="r-delete"), ADA)
+    service.clock.now += DAY_MS // 2
+    await service.create(key("a"), request_id="r-anew")
+    await service.send("GO", None, key("a"))
+    service.clock.now += DAY_MS // 2 + 1
+    await expire_all(service)
+    rows = await service.journal(key("a"))
+    assert [row.cause for row in rows] == ["create", "event"]
+    assert rows[0].seq > 1
+    assert await counts(service) == {"instances": 1, "journal": 2, "timers": 1, "effects": 1, "requests": 1}
+    await service.send("LEAVE", None, key("a"))
+
+
+async def test_request_ids_are_forgotten_after_their_window(service: Service) -> None:
+    await service.create(key("a"), request_id="r")
+    service.clock.now += DAY_MS
+    await expire_all(service, "requests")
+    assert (await service.create(key("a"), request_id="r")).replayed
+    service.clock.now += 1
+    await expire_all(service, "requests")
+    with pytest.raises(InstanceExists):
+        await service.create(key("a"), request_id="r")
+
+
+async def test_effects_that_ended_go_and_those_that_have_not_stay(service: Service) -> None:
+    await service.create(key("a"))
+    await service.send("GO", None, key("a"))
+    await service.send("LEAVE", None, key("a"))
+    service.clock.now += DAY_MS // 2
+    await service.send("GO", None, key("a"))
+    service.clock.now += DAY_MS // 2 + 1
+    await expire_all(service, "effects")
+    assert (await counts(service))["effects"] == 1
+    await run_effect(service, key("a"), "payments.charge", '{"receipt":"abc"}')
+
+
+async def test_a_journal_is_cut_before_a_whole_context_and_goes_on(service: Service) -> None:
+    await service.create(key("a"), '{"who":"' + "ada " * 50 + '"}')
+    for _ in range(23):
+        await service.send("ADD", None, key("a"))
+    service.clock.now += DAY_MS + 1
+    for _ in range(3):
+        await service.send("ADD", None, key("a"))
+    state = await service.runtime.get_state(key("a"))
+    await expire_all(service, "journal")
+    rows = [entry.row for entry in await service.store.list_journal(key("a"), from_seq=1, limit=100)]
+    # Version 20 is in row 21, the newest whole context that is old enough.
+    assert [row.seq for row in rows] == list(range(21, 28))
+    assert rows[0].context is not None
+    assert first_broken(rows) is None
+    assert await service.runtime.get_state(key("a")) == state
+    await service.send("ADD", None, key("a"))
+    assert await expire_all(service, "journal") == 1
+    assert len(await service.journal(key("a"))) == 8
+
+
+async def test_a_row_that_answers_a_request_is_not_cut(service: Service) -> None:
+    await service.create(key("a"), '{"who":"' + "ada " * 50 + '"}')
+    for number in range(23):
+        await service.send("ADD", None, key("a"), request_id="r" if number == 7 else "")
+    service.clock.now += DAY_MS + 1
+    await expire_all(service, "journal")
+    answer = await service.send("ADD", None, key("a"), request_id="r")
+    assert (answer.replayed, answer.state.version) == (True, 8)
+    assert (await service.journal(key("a")))[0].seq == 6
+
+
+async def test_a_watch_from_before_what_was_removed_is_told(service: Service) -> None:
+    spec = WatchSpec(instances=(key("living"),))
+    await service.create(key("living"))
+    old = await _token(service, spec)
+    await finish(service, key("done"))
+    service.clock.now += DAY_MS + 1
+    await service.send("ADD", None, key("living"))
+    await expire_all(service)
+    with pytest.raises(WatchCompacted) as told:
+        await anext(service.runtime.watch(spec._replace(resume_token=old), ADA))
+    watch = service.runtime.watch(spec._replace(resume_token=told.value.oldest_resume_token), ADA)
+    (transition,) = await anext(watch)
+    await watch.aclose()
+    assert isinstance(transition, WatchTransition)
+    assert transition.state.version == 1
+
+
+async def _token(service: Service, spec: WatchSpec) -> str:
+    watch = service.runtime.watch(spec, ADA)
+    await anext(watch)
+    (synced,) = await anext(watch)
+    await watch.aclose()
+    return synced.resume_token
+
+
+async def test_a_revision_is_never_given_twice_after_the_newest_rows_went(make_store: StoreMaker) -> None:
+    async with serving(make_store) as service:
+        await finish(service, key("a"))
+        newest = await service.store.newest_revision()
+        service.clock.now += DAY_MS + 1
+        await expire_all(service)
+        assert await service.store.newest_revision() == newest
+        later = service.clock
+    async with serving(make_store, clock=later) as service:
+        await service.create(key("b"))
+        (row,) = await service.journal(key("b"))
+        assert row.revision > newest
+
+
+async def test_an_instance_removed_under_a_cached_copy_is_gone_for_its_callers(service: Service) -> None:
+    """A refusal is judged on what is stored, not on what was removed meanwhile."""
+    await finish(service, key("a"))
+    service.clock.now += DAY_MS + 1
+    before_ms = service.clock.now - DAY_MS
+    # The runtime is not told, as on the node that did not remove it.
+    assert await service.store.expire("instances", before_ms, 10) == 1
+    assert await service.store.expire("deleted", before_ms, 10) == 1
+    with pytest.raises(InstanceNotFound):
+        await service.send("GO", None, key("a"))
+    assert "journal" not in await counts(service)
+
+
+async def test_each_batch_is_bounded_and_events_go_on_between_them(service: Service) -> None:
+    for number in range(25):
+        await finish(service, key(f"done-{number}"))
+    service.clock.now += DAY_MS + 1
+    await service.create(key("living"))
+    for expected in (10, 10, 5):
+        assert await service.runtime.expire("instances", DAY, 10) == expected
+        await service.send("ADD", None, key("living"))
+    while await service.runtime.expire("deleted", DAY, 10) == 10:
+        await service.send("ADD", None, key("living"))
+    await expire_all(service, "effects")
+    remaining = await counts(service)
+    assert set(remaining) <= {"instances", "journal", "requests"}
+    assert remaining["instances"] == 1
+    assert (await service.runtime.get_state(key("living"))).version >= 3
+
+
+async def test_a_long_journal_goes_piece_by_piece_and_the_tombstone_last(make_store: StoreMaker) -> None:
+    """No transaction removes more than some thousand rows, however long a life was."""
+    async with serving(make_store, RuntimeSettings(whole_context_bytes=4096)) as service:
+        await service.create(key("a"))
+        for _ in range(25):
+            await asyncio.gather(*(service.send("ADD", None, key("a")) for _ in range(200)))
+        await service.send("GO", None, key("a"))
+        await run_effect(service, key("a"), "payments.charge", '{"receipt":"abc"}')
+        await run_effect(service, key("a"), "mail.send", "")
+        service.clock.now += DAY_MS + 1
+        assert await service.runtime.expire("instances", DAY, 10) == 1
+        before = (await counts(service)).get("journal", 0)
+        batches = 0
+        while await service.runtime.expire("deleted", DAY, 10) == 10:
+            remaining = await counts(service)
+            assert before - remaining["journal"] <= 2_000
+            assert remaining["tombstones"] == 1
+            before = remaining["journal"]
+            batches += 1
+        assert batches >= 2 or before == 0
+        assert await counts(service) == {}
+
+
+async def test_timers_of_a_living_instance_stay(service: Service) -> None:
+    await service.create(key("a"))
+    await service.send("GO", None, key("a"))
+    service.clock.now += 30 * DAY_MS
+    await expire_all(service, "requests", "effects", "instances", "deleted", "journal")
+    (due,) = await service.runtime.due_timers(10)
+    assert await service.runtime.fire_timer(FireTimer(due.key, due.uid, due.timer_key, due.sequence))
