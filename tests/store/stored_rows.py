@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from durachart.store.chain import sealed
-from durachart.store.interface import InstanceUpdate, Writes
+from durachart.store.interface import InstanceUpdate, Store, Writes
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import (
     EffectEnd,
@@ -136,6 +136,12 @@ def request(of: InstanceKey, request_id: str = "r-1", seq: int = 1) -> RequestRo
 
 def machine(machine_id: str = "order", content_hash: str = "a") -> MachineRow:
     return MachineRow(machine_id, 0, content_hash, '{"machine":{}}', "About it.", '["GO"]', 1_000)
+
+
+async def wait_final(store: Store, revision: int) -> None:
+    """Wait until the log is final up to ``revision``; with several nodes that may take a moment."""
+    while await store.newest_revision() < revision:
+        pass
 
 
 def created(*keys: InstanceKey, **given: Any) -> Writes:

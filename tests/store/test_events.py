@@ -32,7 +32,7 @@ from durachart.runtime.errors import (
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import View
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import CommitResult, InstanceUpdate, Store, Writes
+from durachart.store.interface import CommitResult, InstanceUpdate, LogMatch, Store, Writes
 from durachart.store.keys import InstanceKey
 from tests.store.runtimes import ADA, Service, serving
 from tests.store.stored_rows import journal
@@ -98,7 +98,8 @@ async def test_every_attempt_is_in_the_journal(service: Service) -> None:
         (5, "DIVIDE", "refused", 2),
         (6, "GO", "accepted", 3),
     ]
-    assert [entry.revision for entry in entries] == [1, 2, 3, 4, 5, 6]
+    revisions = [entry.revision for entry in entries]
+    assert revisions == sorted(set(revisions))
     assert {entry.actor for entry in entries} == {"ada", "bob"}
     assert entries[1].traceparent.startswith("00-1111")
     assert [len(entry.effects) for entry in entries] == [0, 0, 0, 0, 0, 1]
@@ -115,7 +116,7 @@ async def test_what_leaves_no_row(service: Service) -> None:
         await service.send("xstate.init", create_if_missing=True)
     with pytest.raises(InstanceNotFound):
         await service.journal()
-    assert await service.store.newest_revision() == 0
+    assert (await service.store.read_log(0, 10, LogMatch())).entries == []
 
 
 async def test_a_refused_creation_has_a_journal(service: Service) -> None:

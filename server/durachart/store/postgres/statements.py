@@ -40,8 +40,8 @@ class Part(Flag):
 TOUCHED: Final = (
     N
     + Columns.of(instances, *KEY)
-    # What was judged. uid and version: of the instance; version -1: there must be none, null: it does not
-    # matter. instance_seq: the row that made the version, null: it does not matter. head_seq: the last row of
+    # What was judged. uid and version: of the instance; null: it does not matter; version -1: there must be
+    # none. instance_seq: the row that made the version, null: it does not matter. head_seq: the last row of
     # the journal, 0 when there must be none, null: it does not matter.
     + Columns(("uid", "text"), ("version", "bigint"), ("instance_seq", "bigint"), ("head_seq", "bigint"))
 )
@@ -177,8 +177,9 @@ def _stale(parts: Part) -> Iterator[str]:
     )
     yield (
         "SELECT t.n FROM touched t LEFT JOIN locked l ON l.n = t.n"
-        " WHERE CASE WHEN t.version IS NULL THEN false WHEN t.version < 0 THEN l.n IS NOT NULL"
-        " ELSE l.n IS NULL OR l.version <> t.version OR l.uid <> t.uid END"
+        " WHERE CASE WHEN t.version < 0 THEN l.n IS NOT NULL"
+        " ELSE coalesce(l.version <> t.version, t.version IS NOT NULL)"
+        " OR coalesce(l.uid <> t.uid, t.uid IS NOT NULL) END"
         " OR (t.instance_seq IS NOT NULL AND l.seq IS DISTINCT FROM t.instance_seq)"
         f" OR (t.head_seq IS NOT NULL AND coalesce({head}, 0) <> t.head_seq)"
     )
