@@ -15,7 +15,7 @@ from tests.machines.play import MACHINES, Play, definition
 from tests.machines.test_broadcast import COMPONENTS
 from tests.machines.test_concierge import JUST_ENDED, LATER_TODAY, LIVE
 
-NAMES = ["broadcast", "canvas", "concierge", "negotiation", "order"]
+NAMES = ["broadcast", "canvas", "concierge", "flow", "negotiation", "order"]
 
 _FAILED = {"effect_id": "e-1", "error": {"reason": "BUSY", "message": "Busy."}}
 _OUTPUT = {"text": "t", "finish_reason": "stop", "model": "local", "usage": None}
@@ -44,18 +44,46 @@ PAYLOADS: dict[str, dict[str, list[dict[str, Any]]]] = {
         "EVENT_CONTEXT": [{"events": events} for events in ([], [LIVE], [LATER_TODAY], [JUST_ENDED])],
         "ROUTING_FAILED": [{"reason": "unreachable"}],
     },
+    "flow": {
+        "COUNTER_UPDATED": [{"effect_id": "e-1"}],
+        "MESSAGE_SENT": [{"effect_id": "e-1"}],
+        "STEP_FAILED": [_FAILED],
+    },
     "broadcast": {
         "COMPONENT_READY": [{"output": {"component": component}} for component in COMPONENTS],
         **{name: [_FAILED] for name in ("COMPONENT_FAILED", "START_FAILED", "STOP_FAILED", "FEED_FAILED")},
     },
 }
+# What walks begin with, by turns; a machine that is not here begins with nothing.
+INPUTS: dict[str, list[dict[str, Any]]] = {
+    "flow": [
+        {"message": {"id": "m-1", "kind": kind}, "steps": list("abcdefgh"), "max_recoveries": 1} | more
+        for kind, more in [
+            ("text", {"optional": ["b", "d"]}),
+            ("backchannel", {}),
+            ("privileged", {}),
+            ("privileged", {"message": {"id": "m-1", "kind": "privileged", "command": "void"}}),
+            ("privileged", {"message": {"id": "m-1", "kind": "privileged", "command": "run_next_steps"}}),
+        ]
+    ],
+}
 # What ends a walk, or takes it far back, is tried less often than its share.
-RARE = {"WITHDRAW", "SESSION_END", "CANCEL", "SUSPEND", "COMPONENT_FAILED", "EMERGENCY_STOP", "REJECT"}
+RARE = {
+    "WITHDRAW",
+    "SESSION_END",
+    "CANCEL",
+    "SUSPEND",
+    "COMPONENT_FAILED",
+    "EMERGENCY_STOP",
+    "REJECT",
+    "ABORT",
+}
 
 
 def walk(name: str, seed: int, steps: int = 150) -> Play:
     chance = random.Random(seed)
-    play = Play(name)
+    given = INPUTS.get(name, [None])
+    play = Play(name, given[seed % len(given)])
     for _ in range(steps):
         if chance.random() < 0.1:
             play.wait(minutes=chance.choice([1, 31, 60 * 24]))
