@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -70,6 +71,31 @@ def instance_message(ref: models.InstanceRef) -> types_pb2.InstanceRef:
 def instance_ref(message: types_pb2.InstanceRef) -> models.InstanceRef:
     """What ``message`` names."""
     return models.InstanceRef(message.machine_id, message.instance_id, message.namespace)
+
+
+def send_event_request(
+    event: models.EventToSend, namespace: str
+) -> state_machine_service_pb2.SendEventRequest:
+    """The request for one event, with a request id made for it unless it has one.
+
+    Args:
+        event: What to send.
+        namespace: Unless the event names one.
+    """
+    chosen = namespace if event.namespace is None else event.namespace
+    request = state_machine_service_pb2.SendEventRequest(
+        instance=types_pb2.InstanceRef(
+            namespace=chosen, machine_id=event.machine_id, instance_id=event.instance_id
+        ),
+        expected_version=event.expected_version,
+        request_id=uuid.uuid4().hex if event.request_id is None else event.request_id,
+        create_if_missing=event.create_if_missing,
+        input_json="" if event.input is None else json_text(event.input),
+        view=VIEWS[event.view],
+    )
+    request.event.type = event.event_type
+    request.event.data_json = json_text(dict(event.data)) if event.data else ""
+    return request
 
 
 def instance_state(message: types_pb2.InstanceState) -> models.InstanceState:

@@ -16,6 +16,7 @@ from durachart_client.gen import errors_pb2
 
 DOMAIN = "durachart.dev"
 _STATUS_DETAILS = "grpc-status-details-bin"
+_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 Detail = TypeVar("Detail", bound=Message)
 
@@ -47,11 +48,19 @@ def server_error(failure: grpc.aio.AioRpcError, *, request_id: str = "") -> erro
     Returns:
         An error whose class follows from ErrorInfo's reason, or for errors without one from the status code.
     """
-    details = _Details(_status(failure))
+    return _error(_status(failure), failure.code().name, failure.details() or "", request_id)
+
+
+def status_error(status: status_pb2.Status, *, request_id: str = "") -> errors.ServerError:
+    """The typed error for a status that came as part of an answer; arguments as of `server_error`."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN).name
+    return _error(status, code, status.message, request_id)
+
+
+def _error(status: status_pb2.Status, code: str, message: str, request_id: str) -> errors.ServerError:
+    details = _Details(status)
     info = details.get(error_details_pb2.ErrorInfo)
     reason = info.reason if info.domain == DOMAIN else ""
-    message = failure.details() or ""
-    code = failure.code().name
     error = _build(reason, code, message, details)
     error.code = code
     error.reason = reason

@@ -24,6 +24,8 @@ from durachart_client.gen import (
     types_pb2,
 )
 
+_STREAMING = frozenset({"WatchState", "WatchTokens", "Watch", "StreamEvents", "StreamEffects"})
+
 Handler = Callable[[Any, grpc.aio.ServicerContext], Any]
 
 
@@ -116,9 +118,7 @@ async def serving(server: Server, port: int = 0) -> AsyncIterator[tuple[grpc.aio
         ),
         (health_pb2_grpc.add_HealthServicer_to_server, health_pb2_grpc.HealthServicer),
     ):
-        add(
-            _servicer(base, server, frozenset({"WatchState", "WatchTokens", "Watch", "StreamEffects"})), front
-        )
+        add(_servicer(base, server, _STREAMING), front)
     bound = front.add_insecure_port(f"127.0.0.1:{port}")
     await front.start()
     try:
