@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from durachart.engine.microstep import Microsteps
     from durachart.engine.model import StateNode
+    from durachart.engine.queries import Allowed
     from durachart.engine.select import Candidate, Plan
 
 MIN_MEMO_LIMIT = 16_384
@@ -37,15 +38,17 @@ class Configuration:
         plans: What may be selected, by the key of ``select.find_plan``.
         eventless: The eventless candidates; ``None`` until asked for.
         microsteps: Compiled microsteps by the transitions taken.
+        allowed: What ``queries.allowed_events`` knows without a context; ``None`` until asked for.
     """
 
-    __slots__ = ("__dict__", "eventless", "microsteps", "nodes", "plans")
+    __slots__ = ("__dict__", "allowed", "eventless", "microsteps", "nodes", "plans")
 
     def __init__(self, nodes: tuple[StateNode, ...]) -> None:
         self.nodes = nodes
         self.plans: dict[object, Plan] = {}
         self.eventless: tuple[Candidate, ...] | None = None
         self.microsteps: dict[object, Microsteps] = {}
+        self.allowed: Allowed | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Configuration) and self.nodes == other.nodes
@@ -177,7 +180,8 @@ class ConfigurationTable:
     """The configurations of one machine, and the bound on all that is remembered about them.
 
     Attributes:
-        limit: Most entries (configurations, plans, compiled microsteps) before all is forgotten; >= 1.
+        limit: Most entries (configurations, plans, compiled microsteps, allowed events) before all is
+            forgotten; >= 1.
         size: Entries now.
     """
 
@@ -196,22 +200,23 @@ class ConfigurationTable:
             found = self._by_nodes.setdefault(nodes, Configuration(nodes))
         return found
 
-    def admit(self, configuration: Configuration) -> None:
-        """Make room for one more entry of ``configuration``, and let it share what is known about its nodes.
+    def admit(self, configuration: Configuration, entries: int = 1) -> None:
+        """Make room for more entries of ``configuration``, and let it share what is known about its nodes.
 
-        To be called before an entry is added to its tables.
+        To be called before they are added to its tables.
         """
-        self._make_room()
+        self._make_room(entries)
         known = self._by_nodes.setdefault(configuration.nodes, configuration)
         if known is not configuration:
             configuration.plans = known.plans
             configuration.microsteps = known.microsteps
 
-    def _make_room(self) -> None:
+    def _make_room(self, entries: int = 1) -> None:
         if self.size >= self.limit:
             forgotten, self._by_nodes, self.size = self._by_nodes, {}, 0
             for configuration in list(forgotten.values()):
                 configuration.plans.clear()
                 configuration.microsteps.clear()
                 configuration.eventless = None
-        self.size += 1
+                configuration.allowed = None
+        self.size += entries

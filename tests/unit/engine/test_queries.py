@@ -157,6 +157,69 @@ def test_an_eventless_transition_that_may_fire_makes_an_event_allowed(guard, all
     assert ("F" in types) is (allowed and guard != "type")
 
 
+COUNTED = {
+    "context": {"n": 0},
+    "initial": "a",
+    "states": {
+        "a": {
+            "on": {
+                "ADD": {"actions": "add"},
+                "FEW": {"guard": "few", "target": "b"},
+                "MANY": {"guard": {"type": "many"}, "target": "b"},
+                "PAID": {"guard": "paid", "target": "b"},
+                "HERE": {"guard": "here", "target": "b"},
+                "NONE": {},
+            }
+        },
+        "b": {},
+    },
+}
+COUNTING = {
+    "guards": {
+        **GUARDS["guards"],
+        "few": "context.n < 1",
+        "many": {"and": ["here", "several"]},
+        "several": "context.n >= 1",
+        "here": {"stateIn": "#(machine).a"},
+    },
+    "actions": {"add": {"assign": {"n": "context.n + 1"}}},
+}
+
+
+def test_what_is_remembered_of_a_configuration_does_not_outlive_the_context_it_depends_on():
+    machine, before = start(COUNTED, COUNTING)
+    after = macrostep(machine, before, {"type": "ADD"}, now_ms=0).snapshot
+    assert before.configuration is after.configuration
+    for _ in range(2):
+        assert allowed_events(machine, before, now_ms=0) == ["ADD", "FEW", "HERE", "PAID"]
+        assert allowed_events(machine, after, now_ms=0) == ["ADD", "HERE", "MANY", "PAID"]
+
+
+def test_what_is_remembered_is_given_to_one_caller_at_a_time():
+    machine, snapshot = start(one_candidate(target="b"))
+    allowed_events(machine, snapshot, now_ms=0).append("mine")
+    assert allowed_events(machine, snapshot, now_ms=0) == ["E"]
+
+
+def test_what_is_remembered_is_for_the_types_it_was_asked_with():
+    machine, snapshot = start({"initial": "a", "states": {"a": {"on": {"*": "a"}}}})
+    for types in (("A",), ("B", "A"), ["B"], (), ("A",)):
+        assert allowed_events(machine, snapshot, types, now_ms=0) == sorted(types)
+
+
+def test_what_is_remembered_counts_and_is_forgotten_with_the_rest():
+    machine, snapshot = start({"initial": "a", "states": {"a": {"on": {"*": "a"}}}})
+    table = machine.configurations
+    types = tuple(f"E{number}" for number in range(table.limit))
+    before = table.size
+    assert len(allowed_events(machine, snapshot, types, now_ms=0)) == table.limit
+    assert table.size > before + table.limit
+    assert snapshot.configuration.allowed is not None
+    table.intern((machine.root,))
+    assert snapshot.configuration.allowed is None
+    assert table.size == 1
+
+
 def test_nothing_is_allowed_once_the_machine_is_done():
     machine, snapshot = start(
         {"initial": "z", "on": {"E": {"actions": "fx"}}, "states": {"z": {"type": "final"}}}
