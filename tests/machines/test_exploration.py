@@ -57,11 +57,19 @@ PAYLOADS: dict[str, dict[str, list[dict[str, Any]]]] = {
 # What walks begin with, by turns; a machine that is not here begins with nothing.
 INPUTS: dict[str, list[dict[str, Any]]] = {
     "flow": [
-        {"message": {"id": "m-1", "kind": kind}, "steps": list("abcdefgh"), "max_recoveries": 1} | more
+        {
+            "message": {"id": "m-1", "kind": kind},
+            "steps": list("abcdefgh"),
+            "stuck_after_ms": 9,
+            "max_recoveries": 2,
+        }
+        | more
         for kind, more in [
             ("text", {"optional": ["b", "d"]}),
+            ("text", {"max_recoveries": 0}),
             ("backchannel", {}),
             ("privileged", {}),
+            ("privileged", {"stuck_after_ms": 8}),
             ("privileged", {"message": {"id": "m-1", "kind": "privileged", "command": "void"}}),
             ("privileged", {"message": {"id": "m-1", "kind": "privileged", "command": "run_next_steps"}}),
         ]
