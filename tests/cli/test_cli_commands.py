@@ -359,3 +359,42 @@ def test_shells_can_complete_commands_and_options() -> None:
         env={"_DURACHART_COMPLETE": "complete_bash", "COMP_WORDS": "durachart se", "COMP_CWORD": "1"},
     )
     assert set(done.stdout.split()) == {"send", "serve"}
+
+
+def test_a_preview_says_what_would_happen_and_why(server: Server) -> None:
+    run_here(server, "create", "order", "p-1")
+    refused = lines(run_here(server, "preview", "order", "p-1", "SUBMIT"))
+    assert refused[0].startswith("would be refused (GUARD_REJECTED): event 'SUBMIT' is rejected by hasItems")
+    assert refused[1] == "  SUBMIT of order.draft → order.pendingPayment if hasItems: guard false"
+    run_here(server, "send", "order", "p-1", "ADD_ITEM", "sku=tea")
+    accepted = lines(run_here(server, "preview", "order", "p-1", "SUBMIT"))
+    assert accepted[0] == "would be accepted: order/p-1 would be pendingPayment (version 2)"
+    assert accepted[-1] == "  SUBMIT of order.draft → order.pendingPayment if hasItems: selected"
+    (past,) = data(run_here(server, "preview", "order", "p-1", "SUBMIT", "--version", "0", "--json"))
+    assert (past["accepted"], past["reason"], past["state"]["version"]) == (False, "GUARD_REJECTED", 0)
+    missing = run_here(server, "preview", "order", "p-1", "SUBMIT", "--version", "9", "--json")
+    assert (failure(missing)["reason"], missing.returncode) == ("VERSION_NOT_FOUND", 5)
+    assert len(lines(run_here(server, "journal", "order", "p-1"))) == 2
+
+
+def test_an_instance_is_deleted_when_that_is_said_twice(server: Server) -> None:
+    run_here(server, "create", "order", "del-1")
+    asked = run_here(server, "delete", "order", "del-1")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "--yes" in asked.stderr
+    conflict = run_here(server, "delete", "order", "del-1", "--yes", "--expected-version", "4")
+    assert conflict.returncode == 4
+    assert lines(run_here(server, "delete", "order", "del-1", "--yes", "--request-id", "r")) == [
+        "deleted order/del-1; was draft (version 0)"
+    ]
+    (again,) = data(run_here(server, "delete", "order", "del-1", "-y", "--request-id", "r", "--json"))
+    assert (again["replayed"], again["state"]["value"]) == (True, "draft")
+    assert run_here(server, "get", "order", "del-1").returncode == 5
+    assert [row.split("\t")[2] for row in lines(run_here(server, "journal", "order", "del-1"))] == [
+        "(create)",
+        "(delete)",
+        "(delete)",
+    ]
+    run_here(server, "create", "order", "del-1")
+    run_here(server, "delete", "order", "del-1", "--yes", "--purge")
+    assert len(lines(run_here(server, "journal", "order", "del-1"))) == 1

@@ -83,6 +83,16 @@ async def test_json_on_a_terminal_is_indented(server: Server) -> None:
     assert ESCAPE not in text
 
 
+async def test_deleting_asks_on_a_terminal(server: Server) -> None:
+    await order(server, "t-6")
+    for answer, code in ((b"n\n", 130), (b"y\n", 0)):
+        async with on_terminal("delete", "order", "t-6", "-s", server.grpc) as terminal:
+            await terminal.wait_for("Delete order/t-6, now in draft? [y/N]:")
+            terminal.press(answer)
+            assert await terminal.wait() == code
+    assert run_cli(server, "get", "order", "t-6").returncode == 5
+
+
 async def test_errors_are_red_on_a_terminal_only() -> None:
     text = await shown("get", "order", "x", "-s", "127.0.0.1:1")
     assert "\x1b[31;1merror:\x1b[0m no server answers" in text

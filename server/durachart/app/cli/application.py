@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from durachart.app.cli import generate, instances, machines, serve, simulate, verify, watching
+from durachart.app.cli import generate, instances, machines, preview, serve, simulate, verify, watching
 from durachart.app.cli.exits import MEANINGS, ExitCode, Failure, report
 from durachart.app.cli.options import DEFAULT_SERVER, JsonOption, Target
 from durachart.app.cli.terminal import ReaderGone
@@ -96,9 +96,11 @@ app.command(rich_help_panel=_RUN)(verify.verify)
 app.command(rich_help_panel=_RUN)(version)
 app.command(rich_help_panel=_USE)(instances.create)
 app.command(rich_help_panel=_USE)(instances.send)
+app.command(rich_help_panel=_USE)(preview.preview)
 app.command(rich_help_panel=_USE)(instances.get)
 app.command(rich_help_panel=_USE)(watching.watch)
 app.command(rich_help_panel=_USE)(instances.journal)
+app.command(rich_help_panel=_USE)(instances.delete)
 app.command("instances", rich_help_panel=_USE)(instances.instances)
 app.command(rich_help_panel=_USE)(generate.generate)
 app.command(rich_help_panel=_DEFINE)(machines.publish)

@@ -1,4 +1,4 @@
-"""``create``, ``send``, ``get``, ``instances`` and ``journal``."""
+"""``create``, ``send``, ``get``, ``delete``, ``instances`` and ``journal``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from durachart.app.cli.options import (
+    DataArgument,
+    EventArgument,
+    ExpectedVersionOption,
     InputOption,
     InstanceArgument,
     JsonOption,
@@ -63,26 +66,9 @@ def send(
     context: typer.Context,
     machine: MachineArgument,
     instance: InstanceArgument,
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's type.", show_default=False)],
-    data: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[DATA]...",
-            help="The event's own keys: a JSON object, @FILE, -, or key=value pairs, values as JSON or text.",
-            show_default=False,
-        ),
-    ] = None,
-    expected_version: Annotated[
-        int | None,
-        typer.Option(
-            "--expected-version",
-            metavar="N",
-            min=0,
-            max=2**63 - 1,
-            help="Refuse when another version is found.",
-            show_default=False,
-        ),
-    ] = None,
+    event: EventArgument,
+    data: DataArgument = None,
+    expected_version: ExpectedVersionOption = None,
     create_if_missing: Annotated[
         bool, typer.Option("--create", help="Create the instance first if there is none.")
     ] = False,
@@ -151,6 +137,60 @@ def get(
             emit(state)
         else:
             show_state(state)
+
+    run(target(context, server, namespace, timeout), act, machine)
+
+
+def delete(
+    context: typer.Context,
+    machine: MachineArgument,
+    instance: InstanceArgument,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge", help="Remove its journal and effects at once, but for the entry of the deletion."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    expected_version: ExpectedVersionOption = None,
+    request_id: RequestIdOption = None,
+    as_json: JsonOption = False,
+    server: ServerOption = None,
+    namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """End an instance with its timers and effects; another may be created under its name.
+
+    Asks first on a terminal; elsewhere it needs --yes.
+    """
+    import sys
+
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.rendering import value_text
+    from durachart.app.cli.session import run
+    from durachart.app.cli.terminal import OUT
+
+    if not yes and not sys.stdin.isatty():
+        raise Failure(ExitCode.USAGE, "nobody is there to ask whether to delete it; say so with --yes")
+
+    async def act(client: Client) -> None:
+        if not yes:
+            state = await client.get(machine, instance, view="basic")
+            everything = " with its journal" if purge else ""
+            question = f"Delete {state.instance}, now in {value_text(state.value)}{everything}?"
+            if not typer.confirm(question, err=True):
+                raise Failure(ExitCode.INTERRUPTED, f"{state.instance} is left as it is")
+        deleted = await client.delete(
+            machine, instance, expected_version=expected_version, purge=purge, request_id=request_id
+        )
+        if as_json:
+            emit(deleted)
+            return
+        word = "deleted before" if deleted.replayed else "deleted"
+        last = deleted.state
+        was = f"was {value_text(last.value)} (version {last.version})"
+        OUT.line(f"{OUT.style(word, 'red')} {last.instance}; {was}")
 
     run(target(context, server, namespace, timeout), act, machine)
 

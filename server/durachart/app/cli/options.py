@@ -45,6 +45,26 @@ MachineArgument = Annotated[
     str, typer.Argument(metavar="MACHINE", help="The machine's id.", show_default=False)
 ]
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="The instance's id.", show_default=False)]
+EventArgument = Annotated[str, typer.Argument(metavar="EVENT", help="The event's type.", show_default=False)]
+DataArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[DATA]...",
+        help="The event's own keys: a JSON object, @FILE, -, or key=value pairs, values as JSON or text.",
+        show_default=False,
+    ),
+]
+ExpectedVersionOption = Annotated[
+    int | None,
+    typer.Option(
+        "--expected-version",
+        metavar="N",
+        min=0,
+        max=2**63 - 1,
+        help="Refuse when another version is found.",
+        show_default=False,
+    ),
+]
 InputOption = Annotated[
     str | None,
     typer.Option(
