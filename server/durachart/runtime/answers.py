@@ -7,9 +7,15 @@ import orjson
 from durachart.runtime.batch import Reply
 from durachart.runtime.deletion import last_state
 from durachart.runtime.effect_views import EffectRecord, effect_record
-from durachart.runtime.errors import DurachartError, EffectNotFound, Refusal, StoreUnavailable
+from durachart.runtime.errors import (
+    DurachartError,
+    EffectNotFound,
+    InstanceCorrupt,
+    Refusal,
+    StoreUnavailable,
+)
 from durachart.runtime.history import History
-from durachart.runtime.instance import Instance
+from durachart.runtime.instance import NOT_AS_WRITTEN, Instance
 from durachart.runtime.log import Transition
 from durachart.runtime.present import instance_state, running_effects_of
 from durachart.runtime.refusals import refusal_of
@@ -116,7 +122,10 @@ class Answers:
                 f"the answer to request {request.request_id!r} of {request.key} is not kept any more"
             )
         if entries[0].row.outcome == "refused":
-            refusal = refusal_of(entries[0].row)
+            try:
+                refusal = refusal_of(entries[0].row)
+            except NOT_AS_WRITTEN as error:
+                raise InstanceCorrupt(request.key, f"journal row {request.seq}: {error}") from error
             refusal.replayed = True
             raise refusal
         return entries[0]

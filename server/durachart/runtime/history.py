@@ -8,11 +8,18 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from durachart.definitions.definition import Definition
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.commands import NO_LABELS
 from durachart.runtime.deletion import DELETED
 from durachart.runtime.errors import InstanceCorrupt
-from durachart.runtime.instance import Instance, dumps, read_labels, read_snapshot
+from durachart.runtime.instance import (
+    NOT_AS_WRITTEN,
+    Instance,
+    dumps,
+    read_labels,
+    read_snapshot,
+)
 from durachart.runtime.log import Change, Deletion, Transition
 from durachart.runtime.present import journal_effects_of, running_effects_of
 from durachart.runtime.registry import Registry
@@ -108,43 +115,16 @@ class History:
         origins = await self._origins(entries)
         contexts: dict[InstanceKey, tuple[JournalRow, dict[str, Any]]] = {}
         transitions = []
-        for revision, row in entries:
-            context, context_json = await self._context(row, contexts.get(row.key))
-            contexts[row.key] = (row, context)
-            definition = await self._registry.load(row.machine_id, row.machine_version)
-            internals = row.internals or ""
+        for entry in entries:
+            row = entry.row
             try:
-                snapshot = read_snapshot(definition, context_json, internals)
-            except SnapshotInvalid as error:
+                context, context_json = await self._context(row, contexts.get(row.key))
+                definition = await self._registry.load(row.machine_id, row.machine_version)
+                origin = origins[row.key, row.uid]
+                transitions.append(_transition(entry, definition, context, context_json, origin))
+            except (SnapshotInvalid, *NOT_AS_WRITTEN) as error:
                 raise InstanceCorrupt(row.key, f"journal row {row.seq}: {error}") from error
-            origin = origins.get((row.key, row.uid)) or _Origin(NO_LABELS, row.at_ms)
-            instance = Instance(
-                row.key,
-                row.uid,
-                definition,
-                row.machine_version,
-                row.to_version,
-                snapshot._replace(context=context),
-                row.to_value,
-                context_json,
-                internals,
-                origin.labels,
-                "",
-                origin.created_at_ms,
-                row.at_ms,
-                row.seq,
-                row.snapshot_seq,
-                (),
-            )
-            transitions.append(
-                Transition(
-                    revision,
-                    row,
-                    instance,
-                    journal_effects_of(row.effects),
-                    running_effects_of(row.running_effects),
-                )
-            )
+            contexts[row.key] = (row, context)
         return transitions
 
     async def _origins(self, entries: Sequence[LogEntry]) -> dict[tuple[InstanceKey, str], _Origin]:
@@ -197,6 +177,34 @@ class History:
             elif step.context_patch is not None:
                 context = patched(context, orjson.loads(step.context_patch))
         return context, dumps(context)
+
+
+def _transition(
+    entry: LogEntry, definition: Definition, context: dict[str, Any], context_json: str, origin: _Origin
+) -> Transition:
+    """Raises SnapshotInvalid, or one of NOT_AS_WRITTEN."""
+    revision, row = entry
+    internals = row.internals or ""
+    instance = Instance(
+        row.key,
+        row.uid,
+        definition,
+        row.machine_version,
+        row.to_version,
+        read_snapshot(definition, context_json, internals)._replace(context=context),
+        row.to_value,
+        context_json,
+        internals,
+        origin.labels,
+        "",
+        origin.created_at_ms,
+        row.at_ms,
+        row.seq,
+        row.snapshot_seq,
+        (),
+    )
+    effects, running = journal_effects_of(row.effects), running_effects_of(row.running_effects)
+    return Transition(revision, row, instance, effects, running)
 
 
 def _origin(creation: JournalRow) -> _Origin:

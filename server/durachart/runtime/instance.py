@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -18,6 +18,10 @@ from durachart.store.rows import EffectRow, InstanceRow
 
 _OVERHEAD_BYTES = 4_096
 _BYTES_PER_CHARACTER = 4
+
+
+NOT_AS_WRITTEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError)
+"""What reading stored JSON raises when it is none, or not in the form in which it was written."""
 
 
 class Unstorable(Exception):
@@ -114,6 +118,11 @@ def restored(stored: StoredInstance, definition: Definition) -> Instance:
     """The instance that was stored. Raises SnapshotInvalid when the row is no snapshot of the machine."""
     row = stored.row
     snapshot = read_snapshot(definition, row.context, row.internals)
+    # Kept beside the snapshot for those who do not read it; it must not say anything else.
+    if (value := dumps(snapshot.configuration.value)) != row.value or snapshot.status != row.status:
+        raise SnapshotInvalid(
+            f"its row says {row.status} in {row.value}, its snapshot {snapshot.status} in {value}"
+        )
     labels = read_labels(row.labels)
     return Instance(
         row.key,

@@ -284,11 +284,10 @@ class JournalVerifier:
             wrong = self._compare(row, definition, before, step, context)
         except (NotRepeatable, Unstorable) as error:
             self._problem(row, "result", f"cannot be executed again: {error}")
-            wrong = True
-        else:
-            self.executed += 1
-            if known is not None and row.cause == "timer":
-                self._timer(row, known)
+            return self._restored(row, definition, context)
+        self.executed += 1
+        if known is not None and row.cause == "timer":
+            self._timer(row, known)
         return self._restored(row, definition, context) if wrong else step.snapshot
 
     def _why_not(self, row: JournalRow, before: Life | None) -> str:

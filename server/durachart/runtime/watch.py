@@ -16,7 +16,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.clock import Clock, instant
@@ -50,7 +50,7 @@ from durachart.runtime.views import (
     WatchTransition,
 )
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import InstancesPage, LogMatch, Store, StoredInstance
+from durachart.store.interface import InstancesPage, LogEntry, LogMatch, Store, StoredInstance
 from durachart.store.keys import InstanceKey
 
 _K = TypeVar("_K")
@@ -125,12 +125,26 @@ class _Seen:
         self._revisions.append(revision)
         self._highest = max(self._highest, revision)
 
-    def shows(self, change: Change) -> bool:
-        """Whether a snapshot showed this change's result or a later one."""
-        if change.revision > self._highest:
+    def shows(self, key: InstanceKey, revision: int) -> bool:
+        """Whether a snapshot showed what this change of an instance led to, or something later."""
+        if revision > self._highest:
             return False
-        page = bisect_left(self._last_keys, change.key)
-        return page < len(self._revisions) and change.revision <= self._revisions[page]
+        page = bisect_left(self._last_keys, key)
+        return page < len(self._revisions) and revision <= self._revisions[page]
+
+
+class _Instead(NamedTuple):
+    """What an instance is by now, shown instead of what cannot be read of its journal.
+
+    Attributes:
+        revision: Of the last row that it stands for.
+        key: Which instance.
+        state: As far as it can be read.
+    """
+
+    revision: int
+    key: InstanceKey
+    state: InstanceState
 
 
 class Watches:
@@ -218,8 +232,11 @@ class _Watch:
         self._tokens = ResumeTokens(watches.store.uid)
         self._watcher = _Watcher()
         self._seen = _Seen()
+        # Where a snapshot stands for what could not be read: what it has shown, by revision.
+        self._shown: dict[InstanceKey, int] = {}
         self._cursor = 0
         self._unfinished = set(self._keys)
+        self._of_many = spec.filter is not None or len(self._keys) > 1
 
     async def run(self) -> AsyncGenerator[list[WatchFrame], None]:
         start = await self._start()
@@ -319,7 +336,7 @@ class _Watch:
         try:
             instance = await self._instance(stored)
         except DurachartError as error:
-            if self._spec.filter is None or isinstance(error, StoreUnavailable):
+            if not self._of_many or isinstance(error, StoreUnavailable):
                 raise
             # As in lists: one that cannot be read or run here must not keep a watcher from all others.
             return bare_state(stored, self._spec.view)
@@ -354,6 +371,7 @@ class _Watch:
         """Everything after the cursor. When it ends, the watcher is live: nothing lies between."""
         log = self._all.log
         limit = self._all.settings.watch_frames
+        changes: Sequence[Change | _Instead]
         while True:
             if log.covers(self._cursor):
                 changes, through = log.read(self._cursor, limit, self._match)
@@ -363,12 +381,50 @@ class _Watch:
                     return
             else:
                 page = await self._all.store.read_log(self._cursor, limit, self._match)
-                changes = await self._all.history.changes(page.entries)
+                changes = await self._changes(page.entries)
                 through = page.through
             frames = self._frames(changes)
             self._cursor = through
             if frames:
                 yield frames
+
+    async def _changes(self, entries: Sequence[LogEntry]) -> list[Change | _Instead]:
+        """What rows of the journal say happened.
+
+        Of an instance whose rows cannot be read, or not run here, a watch of many shows what it is by now
+        instead: one must not keep a watcher from all others.
+        """
+        entries = [entry for entry in entries if not self._is_shown(entry.row.key, entry.revision)]
+        try:
+            return [*await self._all.history.changes(entries)]
+        except DurachartError as error:
+            if not self._of_many or isinstance(error, StoreUnavailable):
+                raise
+        found: list[Change | _Instead] = []
+        for key in dict.fromkeys(entry.row.key for entry in entries):
+            own = [entry for entry in entries if entry.row.key == key]
+            try:
+                found.extend(await self._all.history.changes(own))
+            except StoreUnavailable:
+                raise
+            except DurachartError:
+                found.extend(await self._instead(key, own))
+        return sorted(found, key=lambda change: change.revision)
+
+    async def _instead(self, key: InstanceKey, entries: Sequence[LogEntry]) -> list[Change | _Instead]:
+        """What is shown for rows of an instance that cannot be read."""
+        page = await self._all.store.get_instances([key])
+        instead: list[Change | _Instead] = [
+            Deletion(*entry) for entry in entries if entry.row.status == DELETED
+        ]
+        for stored in page.instances:
+            self._note_finished(page)
+            self._shown[key] = max(page.revision, page.ahead.get(key, 0))
+            instead.append(_Instead(entries[-1].revision, key, await self._state(stored)))
+        return instead
+
+    def _is_shown(self, key: InstanceKey, revision: int) -> bool:
+        return self._seen.shows(key, revision) or revision <= self._shown.get(key, 0)
 
     async def _next_live(self) -> list[WatchFrame]:
         """The next frames; empty: the watcher fell behind, or had seen what came already."""
@@ -394,13 +450,16 @@ class _Watch:
             return self._all.settings.progress_interval
         return min(max(asked, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
 
-    def _frames(self, changes: Sequence[Change]) -> list[WatchFrame]:
+    def _frames(self, changes: Sequence[Change | _Instead]) -> list[WatchFrame]:
         view: View = self._spec.view
         frames: list[WatchFrame] = []
         for change in changes:
-            if self._seen.shows(change):
-                continue
             token = self._tokens.make(ResumePoint(change.revision))
+            if isinstance(change, _Instead):
+                frames.append(WatchSnapshot(token, change.state))
+                continue
+            if self._is_shown(change.key, change.revision):
+                continue
             row = change.entry.row
             if isinstance(change, Deletion):
                 self._unfinished.discard(change.key)
