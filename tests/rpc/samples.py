@@ -34,6 +34,8 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
     "MACHINE_NOT_FOUND": lambda: errors.MachineNotFound("order", 2),
     "NO_GENERATION": lambda: errors.NoGeneration(KEY),
     "VERSION_NOT_FOUND": lambda: errors.VersionNotFound(KEY, 9, 7),
+    "EFFECT_NOT_FOUND": lambda: errors.EffectNotFound(KEY, "e-1"),
+    "EFFECT_NOT_RETRYABLE": lambda: errors.EffectNotRetryable(KEY, "e-1", "effect 'e-1' has completed"),
     "INSTANCE_EXISTS": lambda: errors.InstanceExists(KEY),
     "VERSION_CONFLICT": lambda: errors.VersionConflict(KEY, 4, 7, '"confirmed"'),
     "PAYLOAD_INVALID": lambda: errors.PayloadInvalid(

@@ -34,6 +34,7 @@ from durachart.plugins.collection import PluginCollection
 from durachart.plugins.errors import PluginsUnusable
 from durachart.plugins.loading import load_plugins
 from durachart.rpc.assembly import Served, assemble
+from durachart.rpc.effect_service import EFFECT_SERVICE, EffectHandlers
 from durachart.rpc.machine_service import MACHINE_SERVICE, MachineHandlers
 from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
 from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
@@ -128,6 +129,8 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
             drain_grace_s=settings.drain_ms / 1000,
         )
     )
+    # Before the fronts wait for calls under way: some of them wait for effects.
+    stack.callback(runtime.outbox.drain)
     assert addresses.grpc is not None
     stack.enter_context(seldom_collected())
     return Server(addresses.grpc, addresses.http, settings.database_path, machines, runtime, service)
@@ -190,11 +193,13 @@ async def _start_workers(
 def _service(settings: Settings, runtime: Runtime, tokens: TokenRelay, observed: Telemetry) -> Service:
     limits = settings.limits
     event_bytes = max(DEFAULT_MAX_REQUEST_BYTES, 2 * limits.event_bytes + _ENVELOPE_BYTES)
+    effect_bytes = max(DEFAULT_MAX_REQUEST_BYTES, 2 * limits.context_bytes + _ENVELOPE_BYTES)
     return assemble(
         [
             Served(STATE_MACHINE_SERVICE, StateMachineHandlers(runtime), event_bytes),
             Served(MACHINE_SERVICE, MachineHandlers(runtime), limits.definition_bytes + _ENVELOPE_BYTES),
             Served(TOKEN_SERVICE, TokenHandlers(runtime, tokens)),
+            Served(EFFECT_SERVICE, EffectHandlers(runtime), effect_bytes),
         ],
         tracing=observed.rpc,
     )

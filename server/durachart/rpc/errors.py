@@ -14,11 +14,12 @@
     │   ├── InvalidArgument              INVALID_ARGUMENT      BadRequest  (reason REQUEST_INVALID)
     │   │   └── PageTokenInvalid, ResumeTokenInvalid
     │   ├── NotFound                     NOT_FOUND             ResourceInfo
-    │   │   └── Instance…, Machine…, VersionNotFound, NoGeneration
+    │   │   └── Instance…, Machine…, VersionNotFound, EffectNotFound, NoGeneration
     │   ├── Refusal
     │   │   ├── InstanceExists           ALREADY_EXISTS        ResourceInfo
     │   │   ├── VersionConflict          ABORTED               VersionConflict
     │   │   ├── PayloadInvalid           INVALID_ARGUMENT      BadRequest
+    │   │   ├── EffectNotRetryable       FAILED_PRECONDITION   PreconditionFailure
     │   │   └── EventRefused             FAILED_PRECONDITION   EventRefusal, PreconditionFailure
     │   │       └── EventNotAllowed, GuardRejected, EvaluationFailed, InstanceFinished
     │   ├── RequestIdReused              ALREADY_EXISTS        ResourceInfo
@@ -252,6 +253,10 @@ def _instance(
     yield ResourceInfo(resource_type="durachart.v1.Instance", resource_name=str(error.key))
 
 
+def _effect(error: runtime.EffectNotFound) -> Iterable[Message]:
+    yield ResourceInfo(resource_type="durachart.v1.Effect", resource_name=f"{error.key}#{error.effect_id}")
+
+
 def _machine(error: runtime.MachineNotFound) -> Iterable[Message]:
     version = f"@{error.version}" if error.version else ""
     yield ResourceInfo(resource_type="durachart.v1.Machine", resource_name=f"{error.machine_id}{version}")
@@ -301,7 +306,7 @@ def _precondition(kind: str, subject: str, text: str) -> PreconditionFailure:
     return PreconditionFailure(violations=[violation])
 
 
-def _lease(error: runtime.LeaseLost) -> Iterable[Message]:
+def _lease(error: runtime.LeaseLost | runtime.EffectNotRetryable) -> Iterable[Message]:
     yield _precondition(error.reason, f"{error.key}#{error.effect_id}", error.message)
 
 
@@ -344,10 +349,12 @@ _TABLE: Mapping[type[BaseException], Row] = {
     runtime.MachineNotFound: Row(Code.NOT_FOUND, _machine),
     runtime.NoGeneration: Row(Code.NOT_FOUND, _instance),
     runtime.VersionNotFound: Row(Code.NOT_FOUND, _instance),
+    runtime.EffectNotFound: Row(Code.NOT_FOUND, _effect),
     runtime.InstanceExists: Row(Code.ALREADY_EXISTS, _instance, _replayed),
     runtime.VersionConflict: Row(Code.ABORTED, _conflict, _replayed),
     runtime.PayloadInvalid: Row(Code.INVALID_ARGUMENT, _payload, _replayed),
     runtime.EventRefused: Row(Code.FAILED_PRECONDITION, _refusal, _replayed),
+    runtime.EffectNotRetryable: Row(Code.FAILED_PRECONDITION, _lease, _replayed),
     runtime.RequestIdReused: Row(Code.ALREADY_EXISTS, _request_id),
     runtime.LeaseLost: Row(Code.FAILED_PRECONDITION, _lease),
     runtime.ImplementationMissing: Row(Code.FAILED_PRECONDITION, _implementation),

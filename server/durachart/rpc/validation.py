@@ -8,12 +8,13 @@ stored.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 
 from durachart.rpc.errors import Violation, invalid_request
+from durachart.rpc.gen import effect_service_pb2 as effects
 from durachart.rpc.gen import machine_service_pb2 as machine
 from durachart.rpc.gen import state_machine_service_pb2 as instances
 from durachart.rpc.gen import token_service_pb2 as tokens
@@ -29,8 +30,17 @@ MAX_EVENTS = 1000
 MAX_LABELS = 32
 MAX_LABEL_CHARS = 128
 MAX_WATCHED_INSTANCES = 1000
+MAX_HANDLERS = 100
+MAX_HANDLER_CHARS = 128
+MAX_WORKER_ID_CHARS = 128
+MAX_LEASED = 1000
+MAX_EFFECT_ID_CHARS = 128
+MAX_LEASE_TOKEN_CHARS = 128
+MAX_STEP_NAME_CHARS = 128
+SERVER_PREFIX = "server/"
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]*\Z")
+_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,62}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Problems = list[Violation]
@@ -217,6 +227,110 @@ def _stop_generation(request: tokens.StopGenerationRequest, problems: Problems) 
     _request_id(request.request_id, problems)
 
 
+def check_first_stream_request(request: effects.StreamEffectsRequest | None) -> effects.StreamEffectsRequest:
+    """The request that opens a stream of effects; None: the stream ended without one.
+
+    Raises:
+        RpcError: REQUEST_INVALID: it does not say who takes what.
+    """
+    request = request or effects.StreamEffectsRequest()
+    problems: Problems = []
+    _worker(request.handlers, request.worker_id, problems)
+    if problems:
+        raise invalid_request(problems)
+    return request
+
+
+def _worker(handlers: Sequence[str], worker_id: str, problems: Problems) -> None:
+    if not 1 <= len(handlers) <= MAX_HANDLERS:
+        problems.append(Violation("handlers", f"must have 1 to {MAX_HANDLERS} entries, has {len(handlers)}"))
+    for index, handler in enumerate(handlers[:MAX_HANDLERS]):
+        _name(handler, MAX_HANDLER_CHARS, f"handlers[{index}]", problems)
+        if problems:
+            break
+    _name(worker_id, MAX_WORKER_ID_CHARS, "worker_id", problems)
+    if worker_id.startswith(SERVER_PREFIX):
+        problems.append(
+            Violation(
+                "worker_id", f"must not begin with {SERVER_PREFIX!r}, which the server's own workers do"
+            )
+        )
+
+
+def _lease_effects(request: effects.LeaseEffectsRequest, problems: Problems) -> None:
+    _worker(request.handlers, request.worker_id, problems)
+    if not 0 <= request.max_effects <= MAX_LEASED:
+        problems.append(Violation("max_effects", f"must be 0 to {MAX_LEASED}, is {request.max_effects}"))
+
+
+def _stream_effects(request: effects.StreamEffectsRequest, problems: Problems) -> None:
+    _at_least_zero(request.credits, "credits", problems)
+
+
+def _effect(request: Any, problems: Problems) -> None:
+    _instance(request.instance, request.HasField("instance"), "instance", problems)
+    _name(request.effect_id, MAX_EFFECT_ID_CHARS, "effect_id", problems)
+
+
+def _leased_effect(request: Any, problems: Problems) -> None:
+    _effect(request, problems)
+    _name(request.lease_token, MAX_LEASE_TOKEN_CHARS, "lease_token", problems)
+
+
+def _effect_error(error: effects.EffectError, field: str, problems: Problems) -> None:
+    if not _REASON.match(error.reason):
+        text = (
+            "must be a word for programs like CARD_DECLINED: a capital letter, then at most 62 of A-Z 0-9 _"
+        )
+        problems.append(Violation(f"{field}.reason", text))
+    if "\0" in error.message:
+        problems.append(Violation(f"{field}.message", "must not contain U+0000"))
+
+
+def _failed_effect(
+    request: effects.FailEffectRequest | effects.RejectEffectRequest, problems: Problems
+) -> None:
+    _leased_effect(request, problems)
+    _effect_error(request.error, "error", problems)
+
+
+def _record_effect_step(request: effects.RecordEffectStepRequest, problems: Problems) -> None:
+    _leased_effect(request, problems)
+    step = request.step
+    _name(step.name, MAX_STEP_NAME_CHARS, "step.name", problems)
+    failed = step.state == effects.EffectStep.STATE_FAILED
+    if step.state == effects.EffectStep.STATE_UNSPECIFIED:
+        problems.append(Violation("step.state", "is required"))
+    _enum(step.state, _STEP_STATES, "step.state", problems)
+    if step.output_json and step.state != effects.EffectStep.STATE_COMPLETED:
+        problems.append(Violation("step.output_json", "belongs to a step that completed"))
+    if failed:
+        _effect_error(step.error, "step.error", problems)
+    elif step.HasField("error"):
+        problems.append(Violation("step.error", "belongs to a step that failed"))
+
+
+def _list_effects(request: effects.ListEffectsRequest, problems: Problems) -> None:
+    _namespace(request.namespace, "namespace", problems)
+    if request.machine_id:
+        _name(request.machine_id, MAX_MACHINE_ID_CHARS, "machine_id", problems)
+    if request.instance_id:
+        _name(request.instance_id, MAX_INSTANCE_ID_CHARS, "instance_id", problems)
+        if not request.machine_id:
+            problems.append(Violation("machine_id", "is required with `instance_id`"))
+    if request.handler:
+        _name(request.handler, MAX_HANDLER_CHARS, "handler", problems)
+    _enum(request.state, _EFFECT_STATES, "state", problems)
+    _at_least_zero(request.page_size, "page_size", problems)
+
+
+def _retry_effect(request: effects.RetryEffectRequest, problems: Problems) -> None:
+    _effect(request, problems)
+    _request_id(request.request_id, problems)
+
+
+_EFFECT_STATES = effects.EffectState.DESCRIPTOR.values_by_number
+_STEP_STATES = effects.EffectStep.State.DESCRIPTOR.values_by_number
 _VIEWS = types.InstanceView.DESCRIPTOR.values_by_number
 _STATUSES = types.InstanceStatus.DESCRIPTOR.values_by_number
 
@@ -234,4 +348,14 @@ _RULES: dict[type[Message], Callable[[Any, Problems], None]] = {
     machine.ListMachinesRequest: _list_machines,
     tokens.WatchTokensRequest: _watch_tokens,
     tokens.StopGenerationRequest: _stop_generation,
+    effects.LeaseEffectsRequest: _lease_effects,
+    effects.StreamEffectsRequest: _stream_effects,
+    effects.CompleteEffectRequest: _leased_effect,
+    effects.FailEffectRequest: _failed_effect,
+    effects.RejectEffectRequest: _failed_effect,
+    effects.HeartbeatEffectRequest: _leased_effect,
+    effects.RecordEffectStepRequest: _record_effect_step,
+    effects.GetEffectRequest: _effect,
+    effects.ListEffectsRequest: _list_effects,
+    effects.RetryEffectRequest: _retry_effect,
 }
