@@ -212,7 +212,11 @@ class Implementations:
             if expression is None:
                 return Guard(name, "missing")
             return Guard(
-                name, "expression", evaluate=expression.evaluate, reads_event=expression.reads_event_payload
+                name,
+                "expression",
+                evaluate=expression.evaluate,
+                reads_event=expression.reads_event_payload,
+                reads_type=any(path.split(".")[0] == "event" for path in expression.references),
             )
         if isinstance(source, Mapping) and len(source) == 1:
             ((operator, operand),) = source.items()

@@ -31,6 +31,7 @@ class Guard:
         members: Of ``and``, ``or`` (any number) and ``not`` (one).
         is_active: Of ``state_in``: whether the configuration is meant.
         reads_event: Whether the answer may depend on the event's payload; its type alone does not count.
+        reads_type: Of an ``expression``: whether the answer may depend on the event's type.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Guard:
     members: tuple[Guard, ...] = ()
     is_active: Callable[[Configuration], bool] | None = None
     reads_event: bool = False
+    reads_type: bool = True
 
 
 def bind(guard: Guard, configuration: Configuration) -> Evaluate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from durachart.engine.configuration import Configuration
@@ -173,12 +173,15 @@ class Allowed(NamedTuple):
         event_types: Types known from elsewhere that were considered as well.
         settled: Types that some payload is accepted with, sorted.
         open: Types of which guards on the context decide, with their plans.
+        idle: Types that do nothing by themselves, but let the eventless transitions be asked, which answer
+            the same for all of them.
         eventless: The eventless candidates.
     """
 
     event_types: tuple[str, ...]
     settled: tuple[str, ...]
     open: tuple[tuple[str, Plan], ...]
+    idle: tuple[str, ...]
     eventless: tuple[Candidate, ...]
 
 
@@ -204,10 +207,12 @@ def allowed_events(
     allowed = snapshot.configuration.allowed
     if allowed is None or allowed.event_types != types:
         allowed = _find_allowed(machine, snapshot, types)
-    if not allowed.open:
-        return list(allowed.settled)
-    question = _Question(machine, snapshot, {}, now_ms)
     found = list(allowed.settled)
+    if not allowed.open and not allowed.idle:
+        return found
+    question = _Question(machine, snapshot, {}, now_ms)
+    if allowed.idle and _eventless_may_fire(allowed.eventless, question):
+        found += allowed.idle
     for name, plan in allowed.open:
         question.ask_about({"type": name})
         if _may_be_accepted(plan, allowed.eventless, question):
@@ -224,40 +229,54 @@ def _find_allowed(machine: Machine, snapshot: Snapshot, event_types: tuple[str, 
     configuration = snapshot.configuration
     question = _Question(machine, snapshot, {}, 0)
     eventless = find_eventless(machine, configuration)
-    eventless_is_open = any(map(_reads_context, eventless))
+    asked_then = [expression for chain in eventless for expression in _asked(chain)]
+    reads_type = any(expression.reads_type for expression in asked_then)
     settled: list[str] = []
     left: list[tuple[str, Plan]] = []
+    idle: list[str] = []
     for name in sorted({*machine.event_types, *event_types}):
         if name.startswith(_RESERVED):
             continue
         plan = find_plan(machine, configuration, name)
         if plan is NOBODY and not eventless:
             continue
-        if _reads_context(plan) or (eventless_is_open and not _plan_outcomes(plan, question) & _ACCEPTED):
+        if any(True for _ in _asked(plan)):
             left.append((name, plan))
-        elif _may_be_accepted(plan, eventless, question):
-            settled.append(name)
-    machine.configurations.admit(configuration, 1 + len(settled) + len(left))
-    allowed = Allowed(event_types, tuple(settled), tuple(left), eventless)
+            continue
+        outcomes = _plan_outcomes(plan, question)
+        if outcomes & _ACCEPTED or not outcomes or not asked_then:
+            if _may_be_accepted(plan, eventless, question):
+                settled.append(name)
+        elif reads_type:
+            left.append((name, plan))
+        else:
+            idle.append(name)
+    machine.configurations.admit(configuration, 1 + len(settled) + len(left) + len(idle))
+    allowed = Allowed(event_types, tuple(settled), tuple(left), tuple(idle), eventless)
     configuration.allowed = allowed
     return allowed
 
 
-def _reads_context(plan: Plan | None) -> bool:
-    """Whether a guard of the plan may answer differently for another context or instant."""
+def _asked(plan: Plan | None) -> Iterator[Guard]:
+    """The expressions whose answers are asked for, which may differ with the context.
+
+    One that reads the payload is taken to be possibly true, and never asked.
+    """
     if isinstance(plan, Branches):
-        return _reads_context(plan.chain) or any(map(_reads_context, plan.branches))
-    return any(
-        candidate.transition.guard is not None and _is_open(candidate.transition.guard)
-        for candidate in plan or ()
-    )
-
-
-def _is_open(guard: Guard) -> bool:
-    """Whether the guard is, or is made of, an expression that is not put down to the payload anyway."""
-    if guard.kind == "expression":
-        return not guard.reads_event
-    return any(map(_is_open, guard.members))
+        for branch in (*plan.branches, plan.chain):
+            yield from _asked(branch)
+        return
+    pending = [candidate.transition.guard for candidate in plan or ()]
+    seen: set[Guard] = set()
+    while pending:
+        guard = pending.pop()
+        # Guards made of guards made of the same guards twice are many, written out.
+        if guard is None or guard in seen:
+            continue
+        seen.add(guard)
+        if guard.kind == "expression" and not guard.reads_event:
+            yield guard
+        pending.extend(guard.members)
 
 
 def _may_be_accepted(plan: Plan, eventless: Iterable[Candidate], question: _Question) -> bool:
@@ -267,6 +286,10 @@ def _may_be_accepted(plan: Plan, eventless: Iterable[Candidate], question: _Ques
     if not outcomes:
         return False
     # The event alone does nothing, but an eventless transition may depend on it.
+    return _eventless_may_fire(eventless, question)
+
+
+def _eventless_may_fire(eventless: Iterable[Candidate], question: _Question) -> bool:
     chains = [_chain_outcomes(chain, question) for chain in eventless]
     return all(chains) and any(chain & (_ACCEPTED | _INERT) for chain in chains)
 

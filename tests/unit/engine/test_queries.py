@@ -195,6 +195,39 @@ def test_what_is_remembered_of_a_configuration_does_not_outlive_the_context_it_d
         assert allowed_events(machine, after, now_ms=0) == ["ADD", "HERE", "MANY", "PAID"]
 
 
+ALWAYS = {
+    "context": {"n": 0},
+    "initial": "a",
+    "states": {
+        "a": {
+            "on": {"ADD": {"actions": "add"}, "IDLE": {}, "ALSO": {"guard": "fails", "target": "b"}},
+            "always": {"guard": "guarded", "target": "b"},
+        },
+        "b": {},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("guard", "before", "after"),
+    [
+        ("context.n > 0", ["ADD"], ["ADD", "IDLE", "OTHER"]),
+        ("context.n > 0 && event.type == 'IDLE'", ["ADD"], ["ADD", "IDLE"]),
+        ({"stateIn": "#(machine).a"}, ["ADD", "IDLE", "OTHER"], ["ADD", "IDLE", "OTHER"]),
+    ],
+)
+def test_eventless_transitions_are_asked_once_unless_they_know_the_type(guard, before, after):
+    implementations = {"guards": {**COUNTING["guards"], "guarded": guard}, "actions": COUNTING["actions"]}
+    machine = build_machine(ALWAYS, implementations)
+    configuration = machine.configurations.intern((machine.root, machine.by_id["(machine).a"]))
+    snapshot = initial_macrostep(
+        build_machine({**ALWAYS, "states": {"a": {}, "b": {}}}, implementations), now_ms=0
+    ).snapshot._replace(configuration=configuration)
+    for n, expected in ((0, before), (1, after), (0, before)):
+        asked = snapshot._replace(context={"n": n})
+        assert allowed_events(machine, asked, ("OTHER",), now_ms=0) == expected
+
+
 def test_what_is_remembered_is_given_to_one_caller_at_a_time():
     machine, snapshot = start(one_candidate(target="b"))
     allowed_events(machine, snapshot, now_ms=0).append("mine")
