@@ -8,11 +8,12 @@ import { createInterface } from "node:readline";
 import { fromJson, toJson } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+import { EffectService } from "./gen/durachart/v1/effect_service_pb.js";
 import { MachineService } from "./gen/durachart/v1/machine_service_pb.js";
 import { StateMachineService } from "./gen/durachart/v1/state_machine_service_pb.js";
 import { TokenService } from "./gen/durachart/v1/token_service_pb.js";
 
-const services = { MachineService, StateMachineService, TokenService };
+const services = { EffectService, MachineService, StateMachineService, TokenService };
 const transports = {
   grpc_web: (baseUrl) => createGrpcWebTransport({ baseUrl }),
   connect_json: (baseUrl) => createConnectTransport({ baseUrl, useBinaryFormat: false }),
