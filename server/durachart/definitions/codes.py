@@ -107,6 +107,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
                 guard_malformed="A guard has the wrong form.",
                 guard_missing="A guard without an implementation.",
                 guard_nested_too_deeply="A guard made of guards made of guards, too often.",
+                guard_too_large="A guard made of too many guards, written out.",
                 invoke_malformed="An `invoke` has the wrong form.",
                 invoke_unsupported="An actor is invoked; use an effect.",
                 on_not_object="`on` is not an object.",

@@ -20,6 +20,8 @@ from durachart.engine.model import ContextEntry, Evaluate
 from durachart.expressions import Budget, CompileError, Expression, Scope, Type, compile_expression
 
 MAX_GUARD_DEPTH = 64
+MAX_GUARD_PARTS = 1_000
+"""Guards that one is made of, written out: asking it may ask them all, as often as they stand there."""
 MAX_EXPRESSIONS = 20_000
 """CEL texts in one definition; compiling that many takes a few seconds."""
 
@@ -122,6 +124,7 @@ class Implementations:
                 self._sections[section] = {}
                 self._malformed(pointer_below(path, section), "an object by name", content)
         self._guards: dict[str, Guard] = {}
+        self._parts: dict[str, int] = {}
         self._bodies: dict[str, ActionBody] = {}
         self._delays: dict[str, float | Evaluate | None] = {}
 
@@ -231,6 +234,16 @@ class Implementations:
 
     def _composite(self, name: str, operator: str, names: list[str]) -> Guard:
         members = tuple(self._guards[member] for member in names)
+        parts = 1 + sum(self._parts.get(member, 1) for member in names)
+        if parts > MAX_GUARD_PARTS:
+            # What is made of this one counts it as one part: not every guard above is reported as well.
+            self._broken_guard(
+                name,
+                "guard_too_large",
+                f"made of {parts:,} guards, written out; at most {MAX_GUARD_PARTS:,} are taken",
+            )
+            return self._guards[name]
+        self._parts[name] = parts
         reads_event = any(member.reads_event for member in members)
         if operator == "and":
             return Guard(name, "and", members=members, reads_event=reads_event)

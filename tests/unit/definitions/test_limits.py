@@ -8,7 +8,7 @@ from durachart.definitions.build import build_machine, compile_machine
 from durachart.definitions.definition import check_definition
 from durachart.definitions.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_document
 from durachart.definitions.errors import DefinitionInvalid
-from durachart.definitions.implementations import MAX_EXPRESSIONS
+from durachart.definitions.implementations import MAX_EXPRESSIONS, MAX_GUARD_PARTS
 from durachart.definitions.simulation import Simulator
 from durachart.definitions.states import MAX_ID_LENGTH, MAX_NESTING, MAX_STATES
 
@@ -130,6 +130,19 @@ def test_as_many_expressions_as_allowed_are_compiled():
     assert [(finding.code, finding.message) for finding in found] == [
         ("too_many_expressions", "there are 20,001 expressions; at most 20,000 are taken")
     ]
+
+
+def test_a_guard_is_made_of_no_more_guards_than_can_be_asked():
+    machine = {"id": "m", "initial": "a", "states": {"a": {"on": {"E": {"guard": "top", "target": "a"}}}}}
+    guards = {"g": "true", "top": {"and": ["g"] * (MAX_GUARD_PARTS - 1)}}
+    simulator = Simulator(build_machine(machine, {"guards": guards}))
+    simulator.send({"type": "E"})
+    assert codes(machine, {"guards": {**guards, "top": {"or": ["g"] * MAX_GUARD_PARTS}}}) == [
+        "guard_too_large"
+    ]
+    doubled = {f"g{index}": {"and": [f"g{index - 1}"] * 2} for index in range(1, 60)}
+    doubled = {"g0": "true", **doubled, "top": {"not": "g59"}}
+    assert set(codes(machine, {"guards": doubled})) == {"guard_too_large"}
 
 
 def test_what_is_over_a_limit_is_looked_at_no_further():
