@@ -418,8 +418,7 @@ class Stream:
     async def failure(self) -> grpc.aio.AioRpcError:
         """How it ends, which is not well."""
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            while await self.call.read() is not grpc.aio.EOF:
-                pass
+            await self.call.read()
         return failed.value
 
 

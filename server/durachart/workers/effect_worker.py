@@ -62,7 +62,8 @@ def _utc_now() -> datetime:
 
 
 def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    # What begins so is known to end with the server's process; no other worker may call itself so.
+    return f"server/{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 class EffectWorker:
@@ -110,7 +111,8 @@ class EffectWorker:
         """Work while the block runs.
 
         In the end no new effect is begun, running handlers are aborted and their effects given back, so that
-        the next process begins their next attempt at once, and results that are there are committed.
+        the next process begins their next attempt at once (what was broken off so does not count as an
+        attempt), and results that are there are committed.
         """
         unsubscribe = self._runtime.on_effect_end(self._on_effect_end)
         listening = asyncio.create_task(self._listen())

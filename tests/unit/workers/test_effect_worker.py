@@ -482,7 +482,9 @@ async def test_shutdown_aborts_handlers_and_gives_their_effects_back_at_once() -
     assert handler.aborted == [1]
     assert asyncio.get_running_loop().time() == 0
     assert row.state == "retryable"
-    assert [(retry.error.reason, retry.delay_ms) for retry in row.retries] == [("INTERRUPTED", 0)]
+    assert [(retry.error.reason, retry.delay_ms, retry.counts) for retry in row.retries] == [
+        ("INTERRUPTED", 0, False)
+    ]
     assert outbox.listeners == 0
 
     second = Handler(answer)
