@@ -16,6 +16,7 @@ from durachart_client import (
     Client,
     DefinitionInvalid,
     EvaluationFailed,
+    EventNotAllowed,
     GuardRejected,
     ImplementationMissing,
     InstanceState,
@@ -114,6 +115,7 @@ def serving(directory: Path, *arguments: str) -> Any:
 
 
 async def test_what_python_decides_is_durable_and_how_it_fails_is_journaled(rules: Path) -> None:
+    """B7: invalid events are refused in words, failures are reported, and the server goes on."""
     async with serving(rules, "--plugins", "gate_rules") as server, Client(server.grpc) as client:
         assert (await client.publish(GATE)).warnings == ()
         await client.create("gate", "g")
@@ -143,8 +145,83 @@ async def test_what_python_decides_is_durable_and_how_it_fails_is_journaled(rule
             found = (newest.outcome, newest.reason, newest.data)
             assert found == ("refused", "EVALUATION_FAILED", data or None)
             assert complaint in newest.message
+        with pytest.raises(EventNotAllowed, match="PUSH"):
+            await client.send("gate", "g", "PUSH")
         after = await client.get("gate", "g")
         assert (after.version, after.value, after.context) == (before.version, before.value, before.context)
+        assert (await client.send("gate", "g", "PASS", {"key": "right"})).state.context["passed"] == 2
+
+
+LAMP_RULES = """
+from durachart.plugins import Plugin
+
+plugin = Plugin("lamp-rules", version="1")
+
+@plugin.guard("hasPower")
+def has_power(step):
+    return step.event["volts"] >= step.params["volts"]
+
+@plugin.action("note")
+def note(step):
+    return {"log": [*step.context["log"], step.params["text"]]}
+
+@plugin.delay("patience")
+def patience(step):
+    return 1 if "hurry" in step.context["log"] else 3_600_000
+"""
+LAMP: Mapping[str, Any] = {
+    "id": "lamp",
+    "initial": "off",
+    "context": {"log": []},
+    "states": {
+        "off": {
+            "entry": {"type": "note", "params": {"text": "off"}},
+            "on": {"PRESS": {"guard": {"type": "hasPower", "params": {"volts": 200}}, "target": "#bright"}},
+        },
+        "lit": {
+            "id": "lit",
+            "initial": "dim",
+            "entry": {"type": "note", "params": {"text": "lit"}},
+            "states": {"dim": {}, "full": {"id": "bright"}},
+            "on": {
+                "DIM": {"target": ".dim", "reenter": False},
+                "AGAIN": {"target": "#bright", "reenter": True},
+                "HURRY": {
+                    "target": "#lit",
+                    "reenter": True,
+                    "actions": {"type": "note", "params": {"text": "hurry"}},
+                },
+            },
+            "after": {"patience": "off"},
+        },
+    },
+}
+
+
+async def test_guards_actions_and_delays_take_their_part_in_entries_and_targets(tmp_path: Path) -> None:
+    """B6."""
+    (tmp_path / "lamp_rules.py").write_text(LAMP_RULES, encoding="utf-8")
+    (tmp_path / "machines").mkdir()
+    async with serving(tmp_path, "--plugins", "lamp_rules") as server, Client(server.grpc) as client:
+        await client.publish(LAMP)
+        await client.create("lamp", "l")
+        with pytest.raises(GuardRejected) as refused:
+            await client.send("lamp", "l", "PRESS", {"volts": 110})
+        assert refused.value.guards == ("hasPower",)
+        for event, value, log in (
+            ("PRESS", {"lit": "full"}, ["off", "lit"]),
+            ("DIM", {"lit": "dim"}, ["off", "lit"]),
+            ("AGAIN", {"lit": "full"}, ["off", "lit", "lit"]),
+            ("HURRY", {"lit": "dim"}, ["off", "lit", "lit", "hurry", "lit"]),
+        ):
+            state = (await client.send("lamp", "l", event, {"volts": 230})).state
+            assert (state.value, state.context) == (value, {"log": log}), event
+        async with asyncio.timeout(PATIENCE_S), aclosing(client.watch("lamp", "l")) as watch:
+            async for frame in watch:
+                state = getattr(frame, "state", None)
+                if state is not None and state.value == "off":
+                    assert state.context == {"log": [*log, "off"]}
+                    break
 
 
 async def test_a_handler_runs_its_effects_again_until_they_succeed(rules: Path) -> None:

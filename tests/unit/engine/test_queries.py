@@ -55,6 +55,7 @@ def one_candidate(**transition):
     ],
 )
 def test_an_event_is_allowed_when_some_payload_might_be_accepted(guard, allowed):
+    """A11."""
     machine, snapshot = start(one_candidate(guard=guard, target="b"), GUARDS)
     assert allowed_events(machine, snapshot, now_ms=0) == (["E"] if allowed else [])
 
@@ -187,6 +188,7 @@ COUNTING = {
 
 
 def test_what_is_remembered_of_a_configuration_does_not_outlive_the_context_it_depends_on():
+    """A11: the context counts, and the answer is sorted and stable."""
     machine, before = start(COUNTED, COUNTING)
     after = macrostep(machine, before, {"type": "ADD"}, now_ms=0).snapshot
     assert before.configuration is after.configuration
