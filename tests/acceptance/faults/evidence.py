@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Select, event, func, select
+from sqlalchemy import URL, NullPool, Select, event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from durachart.runtime.store_verification import StoreVerifier
@@ -54,15 +54,24 @@ def sqlite_engine(path: Path) -> AsyncEngine:
     return engine
 
 
-async def journaled_since(engine: AsyncEngine, revision: int) -> tuple[set[str], int]:
-    """The request ids of rows with a revision over ``revision``, and the newest revision."""
+def postgres_engine(url: str) -> AsyncEngine:
+    """Reads a PostgreSQL database; ``url`` is what ``durachart serve --db`` takes."""
+    # Without a pool, so that no connection is kept that a killed server has forgotten.
+    return create_async_engine(
+        url.replace("postgresql", "postgresql+asyncpg", 1),
+        isolation_level="REPEATABLE READ",
+        poolclass=NullPool,
+    )
+
+
+async def journaled(engine: AsyncEngine, instance_ids: Sequence[str]) -> set[str]:
+    """The request ids that are in the journals of these instances."""
     columns = journal.c
     async with engine.connect() as connection:
         found = await connection.execute(
-            select(columns.request_id, columns.revision).where(columns.revision > revision)
+            select(columns.request_id).where(columns.instance_id.in_(instance_ids))
         )
-        rows = found.all()
-    return {row.request_id for row in rows}, max((row.revision for row in rows), default=revision)
+        return set(found.scalars())
 
 
 async def unsettled(engine: AsyncEngine) -> list[str]:

@@ -21,12 +21,12 @@ from durachart_client import Client
 from tests.acceptance.faults import evidence
 from tests.acceptance.faults.ledger import document_json
 from tests.acceptance.faults.load import Load
-from tests.acceptance.faults.servers import Nursery, Server
+from tests.acceptance.faults.servers import Nursery, Server, free_port
 from tests.processes import PATIENCE_S
 
 AT_ONCE, RUNNING = "while starting", "while running"
-# How often a place is reached in about a second of the load.
-_TIMES = {"commit": 80, "reply": 80, "effect": 10, "timer": 4}
+# How often a place is reached in about half a second of the load.
+_TIMES = {"commit": 40, "reply": 40, "effect": 6, "timer": 3}
 # A place that is reached more seldom than expected is not waited for.
 _REACHED_WITHIN_S = 3.0
 
@@ -95,8 +95,10 @@ class Trial:
         nursery: Nursery,
         engine: Callable[[], AsyncEngine],
         arguments: Sequence[str],
-        port: int,
         seed: int,
+        *,
+        nodes: int = 1,
+        lease_ms: int | None = None,
     ) -> None:
         """Prepare.
 
@@ -104,8 +106,10 @@ class Trial:
             nursery: Starts the servers.
             engine: Makes one that reads the database.
             arguments: Say which database the servers use.
-            port: Where they listen, one after the other.
             seed: Of everything that is left to chance.
+            nodes: How many servers are to work on the database at a time.
+            lease_ms: How long effects and timers belong to a node that says nothing more; None: as long as
+                by default.
         """
         self.summary = Summary()
         self.seed = seed
@@ -113,20 +117,27 @@ class Trial:
         self._nursery = nursery
         self.engine = engine
         self._arguments = arguments
-        self._port = port
-        self._revision = 0
-        self._seen: set[str] = set()
+        self._ports = [free_port() for _ in range(nodes)]
+        self._lease_ms = lease_ms
         self._checked_calls = 0
 
     @property
-    def address(self) -> str:
-        """Where the servers listen."""
-        return f"127.0.0.1:{self._port}"
+    def addresses(self) -> list[str]:
+        """Where the nodes listen."""
+        return [f"127.0.0.1:{port}" for port in self._ports]
 
-    async def start(self, crash_at: str = "", lease_ms: int | None = None) -> Server:
-        """Start a server, without waiting for it."""
+    @property
+    def address(self) -> str:
+        """Where the first node listens."""
+        return self.addresses[0]
+
+    async def start(self, crash_at: str = "", *, node: int = 0, lease_ms: int | None = None) -> Server:
+        """Start a server as one of the nodes, without waiting for it."""
         return await self._nursery.start(
-            *self._arguments, port=self._port, crash_at=crash_at, lease_ms=lease_ms
+            *self._arguments,
+            port=self._ports[node],
+            crash_at=crash_at,
+            lease_ms=self._lease_ms if lease_ms is None else lease_ms,
         )
 
     async def publish(self) -> None:
@@ -138,19 +149,32 @@ class Trial:
         assert await server.stop() == 0
 
     async def round(self, load: Load, where: Sequence[str]) -> None:
-        """Kill a server at each of these places while ``load`` goes on, then check everything."""
+        """Kill a server at each of these places while ``load`` goes on, then check everything.
+
+        The nodes take turns: while one is killed and started again, the others go on.
+        """
         self._checked_calls = 0
         engine = self.engine()
+        nodes = range(len(self._ports))
+        running: dict[int, Server] = {}
+        for node in nodes[1:]:
+            running[node] = await self.start(node=node)
         load.start()
-        for place in where:
-            await self._cycle(load, place, engine)
-        server = await self.start()
-        await server.wait_ready()
-        await self.finish(load, server)
+        for number, place in enumerate(where):
+            node = number % len(nodes)
+            if node in running:
+                await running.pop(node).kill()
+            await self._cycle(load, place, engine, node)
+            if len(nodes) > 1:
+                running[node] = await self.start(node=node)
+        servers = [running.get(node) or await self.start(node=node) for node in nodes]
+        for server in servers:
+            await server.wait_ready()
+        await self.finish(load, *servers)
         await engine.dispose()
 
-    async def _cycle(self, load: Load, place: str, engine: AsyncEngine) -> None:
-        server = await self.start("" if place in (AT_ONCE, RUNNING) else place)
+    async def _cycle(self, load: Load, place: str, engine: AsyncEngine, node: int) -> None:
+        server = await self.start("" if place in (AT_ONCE, RUNNING) else place, node=node)
         if place == AT_ONCE:
             await asyncio.sleep(self.chance.uniform(0, 0.3))
         else:
@@ -158,7 +182,7 @@ class Trial:
             began = time.monotonic()
             await self.check_acknowledged(load, engine)
             if place == RUNNING:
-                await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+                await asyncio.sleep(self.chance.uniform(0.05, 0.4))
             else:
                 await self._wait_crash(server)
             self.summary.serving_s += time.monotonic() - began
@@ -177,18 +201,18 @@ class Trial:
         """See that everything that has been answered by now is in the journal."""
         answered = load.history.calls[self._checked_calls :]
         self._checked_calls += len(answered)
-        journaled, self._revision = await evidence.journaled_since(engine, self._revision)
-        self._seen |= journaled
-        lost = {call.request.request_id for call in answered if call.answer is not None} - self._seen
+        journaled = await evidence.journaled(engine, load.instance_ids)
+        lost = {call.request.request_id for call in answered if call.answer is not None} - journaled
         assert not lost, f"acknowledged, and not in the journal: {sorted(lost)}"
 
-    async def finish(self, load: Load, server: Server) -> None:
-        """Let everything come to rest, end the server and check the whole history."""
+    async def finish(self, load: Load, *servers: Server) -> None:
+        """Let everything come to rest, end the servers and check the whole history."""
         await load.stop()
         engine = self.engine()
-        await _wait_settled(engine, server)
+        await _wait_settled(engine, servers)
         await load.repeat(100)
-        assert await server.stop() == 0
+        for server in servers:
+            assert await server.stop() == 0
         found = await evidence.gather(engine, load.instance_ids)
         wrong = evidence.contradictions(found, load.history, self._nursery.stderr)
         wrong += await evidence.verification(engine)
@@ -209,11 +233,12 @@ class Trial:
         summary.retried += sum(effect.attempt > 1 for effect in found.effects)
 
 
-async def _wait_settled(engine: AsyncEngine, server: Server) -> None:
+async def _wait_settled(engine: AsyncEngine, servers: Sequence[Server]) -> None:
     left: list[str] = []
     try:
         async with asyncio.timeout(PATIENCE_S):
             while left := await evidence.unsettled(engine):  # noqa: ASYNC110 - it is another process
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"did not come to rest: {left}\n{server.stderr}") from None
+        said = "\n".join(server.stderr for server in servers)
+        raise AssertionError(f"did not come to rest: {left}\n{said}") from None

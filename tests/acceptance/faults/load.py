@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -99,23 +100,21 @@ class History:
 class Load:
     """Writers on one server; `start` them, `stop` them, and read ``history``."""
 
-    def __init__(
-        self, target: str, seed: int, name: str, shape: Shape | None = None, *, addresses: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, addresses: Sequence[str], seed: int, name: str, shape: Shape | None = None) -> None:
         """Prepare.
 
         Args:
-            target: ``HOST:PORT`` of the server.
+            addresses: Servers of one database, each ``HOST:PORT``; the writers are dealt out to them, and a
+                request that one of them does not answer goes on to the next.
             seed: Of what is asked, and of whom.
             name: Begins every instance id and request id.
             shape: None: as it is by default.
-            addresses: Servers of the same database; the writers are dealt out to them. Empty: ``target``.
         """
         self.history = History()
         self.shape = shape or Shape()
         self._chance = random.Random(seed)
         self._name = name
-        self._targets = addresses or (target,)
+        self._addresses = addresses
         self._hot = [f"{name}-hot-{number}" for number in range(self.shape.hot)]
         self._spread = [f"{name}-{number}" for number in range(self.shape.spread)]
         self._versions: dict[str, int] = {}
@@ -136,8 +135,7 @@ class Load:
         """Begin to send."""
         self._next_at = time.monotonic()
         for number in range(self.shape.writers):
-            target = self._targets[number % len(self._targets)]
-            self._writers.append(asyncio.create_task(self._write(target)))
+            self._writers.append(asyncio.create_task(self._write(number)))
 
     async def stop(self) -> None:
         """Begin nothing new, and wait until what was begun is answered; raises what broke a writer."""
@@ -167,28 +165,39 @@ class Load:
 
     async def repeat(self, count: int) -> None:
         """Send up to ``count`` requests that were answered again, over what is there now."""
-        async with self._client(self._targets[0]) as client:
+        async with self._clients(0) as clients:
             for request in self._chance.sample(self._asked, min(count, len(self._asked))):
-                await self._ask(client, request)
+                await self._ask(clients, request)
 
-    def _client(self, target: str) -> Client:
-        return Client(
-            target, retry=_ONCE, timeout=timedelta(milliseconds=self.shape.timeout_ms), options=_CHANNEL
-        )
+    @asynccontextmanager
+    async def _clients(self, number: int) -> AsyncIterator[deque[Client]]:
+        """A client for each server; the first is the one to ask first."""
+        timeout = timedelta(milliseconds=self.shape.timeout_ms)
+        async with AsyncExitStack() as stack:
+            clients = deque(
+                [
+                    await stack.enter_async_context(
+                        Client(address, retry=_ONCE, timeout=timeout, options=_CHANNEL)
+                    )
+                    for address in self._addresses
+                ]
+            )
+            clients.rotate(number)
+            yield clients
 
-    async def _write(self, target: str) -> None:
-        async with self._client(target) as client:
+    async def _write(self, number: int) -> None:
+        async with self._clients(number) as clients:
             while not self._stopping:
                 await self._pace()
                 instance_id = self._chance.choice(self._hot if self._chance.random() < 0.5 else self._spread)
-                await self._make(client, instance_id)
+                await self._make(clients, instance_id)
                 (what,) = self._chance.choices(list(_MIX), list(_MIX.values()))
                 if what == READ:
-                    await self._read(client, instance_id)
+                    await self._read(clients, instance_id)
                 elif what == AGAIN and self._asked:
-                    await self._ask(client, self._chance.choice(self._asked))
+                    await self._ask(clients, self._chance.choice(self._asked))
                 else:
-                    await self._ask(client, self._request(instance_id, what))
+                    await self._ask(clients, self._request(instance_id, what))
 
     async def _pace(self) -> None:
         now = time.monotonic()
@@ -197,13 +206,13 @@ class Load:
         if self._next_at > now:
             await asyncio.sleep(self._next_at - now)
 
-    async def _make(self, client: Client, instance_id: str) -> None:
+    async def _make(self, clients: deque[Client], instance_id: str) -> None:
         if instance_id in self._versions:
             return
         async with self._being_made[instance_id]:
             if instance_id not in self._versions:
                 request = Request(instance_id, f"{instance_id}-create", Cause("create", ""))
-                await self._ask(client, request)
+                await self._ask(clients, request)
 
     def _request(self, instance_id: str, what: str) -> Request:
         self._numbers += 1
@@ -217,12 +226,12 @@ class Load:
         cause = Cause("event", event_type, number)
         return Request(instance_id, f"{self._name}-{self._numbers}", cause, expected)
 
-    async def _ask(self, client: Client, request: Request) -> None:
+    async def _ask(self, clients: deque[Client], request: Request) -> None:
         """Send a request until it is answered."""
         while True:
             began = time.monotonic()
             try:
-                answer = await self._send(client, request)
+                answer = await self._send(clients[0], request)
             except ServerError as error:
                 self._count(error)
                 answer = self._refusal(error)
@@ -230,6 +239,7 @@ class Load:
             if answer is not None:
                 self._answers += 1
                 break
+            clients.rotate()
             await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
         if not answer.replayed:
             self._asked.append(request)
@@ -264,14 +274,15 @@ class Load:
             raise error
         return None
 
-    async def _read(self, client: Client, instance_id: str) -> None:
+    async def _read(self, clients: deque[Client], instance_id: str) -> None:
         began = time.monotonic()
         try:
-            state = await client.get(MACHINE_ID, instance_id)
+            state = await clients[0].get(MACHINE_ID, instance_id)
         except ServerError as error:
             self._count(error)
             if error.code not in _UNKNOWN:
                 raise
+            clients.rotate()
             await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
             return
         read = Read(instance_id, began, time.monotonic(), state.version, _shown(state))

@@ -11,13 +11,13 @@ with the status as ``os.waitpid`` has it. When its input ends, the nursery kills
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import select
 import signal
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import durachart.app.server
 from durachart.app import foreground, logs, machines
 from durachart.app.cli import application, main
 from durachart.workers.effect_worker import EffectWorker, EffectWorkerSettings
+from durachart.workers.timer_worker import TimerWorker, TimerWorkerSettings
 
 STDOUT, STDERR = "stdout.log", "stderr.log"
 # What a server imports when it needs it, and every fork would import anew.
@@ -49,8 +50,10 @@ def _serve(asked: dict[str, Any]) -> int:
     os.environ.update(asked["environment"])
     os.chdir(directory)
     if asked["lease_ms"] is not None:
-        settings = EffectWorkerSettings(lease_ms=asked["lease_ms"])
-        durachart.app.server.EffectWorker = functools.partial(EffectWorker, settings=settings)  # type: ignore[misc,assignment]
+        lease_ms = asked["lease_ms"]
+        app: Any = durachart.app.server
+        app.EffectWorker = partial(EffectWorker, settings=EffectWorkerSettings(lease_ms=lease_ms))
+        app.TimerWorker = partial(TimerWorker, settings=TimerWorkerSettings(claim_ms=lease_ms))
     sys.argv = ["durachart", "serve", *asked["arguments"]]
     return int(main() or 0)
 

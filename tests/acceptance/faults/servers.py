@@ -143,7 +143,8 @@ class Nursery:
             arguments: Options of ``durachart serve``: where its data is.
             port: Of gRPC.
             crash_at: See ``durachart.crash_points``.
-            lease_ms: Of the effect worker's leases; None: as they are by default.
+            lease_ms: How long effects and timers stay with a node that says nothing more; None: as by
+                default.
             env: Further environment variables.
         """
         directory = self._scratch / f"server-{len(self.servers):04}"

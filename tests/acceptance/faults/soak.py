@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.acceptance.faults.evidence import sqlite_engine
 from tests.acceptance.faults.kill_cycles import Trial, places
 from tests.acceptance.faults.load import Load, Shape
-from tests.acceptance.faults.servers import Nursery, free_port
+from tests.acceptance.faults.servers import Nursery
 
 
 async def soak(scratch: Path, cycles: int, seed: int, cycles_per_round: int, shape: Shape) -> None:
@@ -30,13 +30,12 @@ async def soak(scratch: Path, cycles: int, seed: int, cycles_per_round: int, sha
             nursery,
             lambda: sqlite_engine(data / "durachart.db"),
             ["--data-dir", str(data)],
-            free_port(),
             seed,
         )
         await trial.publish()
         number = 0
         while (left := cycles - trial.summary.cycles) > 0:
-            load = Load(trial.address, trial.chance.randrange(2**32), f"r{number}", shape)
+            load = Load(trial.addresses, trial.chance.randrange(2**32), f"r{number}", shape)
             await trial.round(load, places(min(left, cycles_per_round), trial.chance))
             number += 1
             print(f"{time.monotonic() - began:6.0f} s  {trial.summary}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from tests.acceptance.faults.evidence import sqlite_engine
 from tests.acceptance.faults.kill_cycles import Trial
 from tests.acceptance.faults.ledger import MACHINE_ID
 from tests.acceptance.faults.load import Load, Shape
-from tests.acceptance.faults.servers import Nursery, free_port
+from tests.acceptance.faults.servers import Nursery
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,12 +32,11 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def cramped(nursery: Nursery, disk: SmallDisk) -> AsyncIterator[Trial]:
+async def cramped(nursery: Nursery, published: Path, disk: SmallDisk) -> AsyncIterator[Trial]:
     """An empty database where there is little room."""
+    shutil.copytree(published, disk.directory, dirs_exist_ok=True)
     path = disk.directory / "durachart.db"
-    trial = Trial(nursery, lambda: sqlite_engine(path), ["--data-dir", str(path.parent)], free_port(), 1)
-    await trial.publish()
-    yield trial
+    yield Trial(nursery, lambda: sqlite_engine(path), ["--data-dir", str(path.parent)], 1)
     await nursery.kill_all()
 
 
@@ -48,7 +48,7 @@ async def test_a_full_disk_refuses_with_advice_and_takes_again_when_there_is_roo
     server = await cramped.start()
     await server.wait_ready()
     disk.limit(server)
-    load = Load(cramped.address, cramped.seed, "f", Shape(rate=2_000))
+    load = Load(cramped.addresses, cramped.seed, "f", Shape(rate=2_000))
     load.start()
     await load.wait_failures(NOT_STORED, 100)
     async with Client(cramped.address) as client:
@@ -73,14 +73,13 @@ class Brittle(NamedTuple):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def brittle(nursery: Nursery, tmp_path: Path) -> AsyncIterator[Brittle]:
+async def brittle(nursery: Nursery, published: Path, tmp_path: Path) -> AsyncIterator[Brittle]:
     path = tmp_path / "data" / "durachart.db"
+    shutil.copytree(published, path.parent)
     arguments = ["--data-dir", str(path.parent)]
     if TracedFailure.works():
         print("fsync fails by strace")
-        trial = Trial(nursery, lambda: sqlite_engine(path), arguments, free_port(), 1)
-        await trial.publish()
-        yield Brittle(trial, TracedFailure())
+        yield Brittle(Trial(nursery, lambda: sqlite_engine(path), arguments, 1), TracedFailure())
         await nursery.kill_all()
         return
     if not PreloadedFailure.works():
@@ -88,9 +87,7 @@ async def brittle(nursery: Nursery, tmp_path: Path) -> AsyncIterator[Brittle]:
     print("fsync fails by LD_PRELOAD")
     failure = PreloadedFailure(tmp_path)
     async with Nursery.open(tmp_path, failure.environment) as own:
-        trial = Trial(own, lambda: sqlite_engine(path), arguments, free_port(), 1)
-        await trial.publish()
-        yield Brittle(trial, failure)
+        yield Brittle(Trial(own, lambda: sqlite_engine(path), arguments, 1), failure)
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["goes-on", "killed"])
@@ -99,7 +96,7 @@ async def test_what_fsync_did_not_take_is_not_acknowledged(brittle: Brittle, kil
     trial, fsync = brittle
     server = await trial.start()
     await server.wait_ready()
-    load = Load(trial.address, trial.seed, "e", Shape(timeout_ms=10_000))
+    load = Load(trial.addresses, trial.seed, "e", Shape(timeout_ms=10_000))
     load.start()
     await load.wait_answers(50)
     async with fsync.failing(server):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -30,23 +32,26 @@ async def server(trial: Trial) -> Server:
 
 
 class Countdown:
-    """Loses one answer: the frame of headers that it is set to, counted from then on."""
+    """Loses one answer: at this frame of headers, counted from 1."""
 
-    def __init__(self) -> None:
-        self.left = 0
+    def __init__(self, frame: int) -> None:
+        self._left = frame
 
     def __call__(self) -> bool:
-        self.left -= self.left > 0
-        return self.left == 0 and self._take()
+        self._left -= 1
+        return self._left == 0
 
-    def set(self, frame: int) -> None:
-        self.left, self._set = frame, True
 
-    def _take(self) -> bool:
-        taken, self._set = self._set, False
-        return taken
-
-    _set = False
+@asynccontextmanager
+async def losing(trial: Trial, frame: int) -> AsyncIterator[tuple[Client, Client]]:
+    """A client whose first answer is lost, at this frame of headers, and one that gets all of its answers."""
+    async with (
+        AnswerLosingProxy.before(trial.address, Countdown(frame)) as proxy,
+        Client(proxy.address, retry=ONCE) as unlucky,
+        Client(trial.address) as lucky,
+    ):
+        yield unlucky, lucky
+        assert proxy.lost == 1
 
 
 @pytest.mark.parametrize("frame", [FIRST, LAST])
@@ -54,67 +59,48 @@ async def test_an_event_whose_answer_was_lost_is_answered_again_and_taken_once(
     trial: Trial, server: Server, frame: int
 ) -> None:
     """D2: whether nothing of the answer arrived or all but its end."""
-    loses = Countdown()
-    async with (
-        AnswerLosingProxy.before(trial.address, loses) as proxy,
-        Client(proxy.address, retry=ONCE) as client,
-    ):
-        await client.create(MACHINE_ID, "a")
-        loses.set(frame)
+    async with losing(trial, frame) as (unlucky, lucky):
+        await lucky.create(MACHINE_ID, "a")
         with pytest.raises(Unavailable):
-            await client.send(MACHINE_ID, "a", "ADD", {"n": 5}, request_id="once")
-        assert proxy.lost == 1
-        again = await client.send(MACHINE_ID, "a", "ADD", {"n": 5}, request_id="once")
+            await unlucky.send(MACHINE_ID, "a", "ADD", {"n": 5}, request_id="once")
+        again = await lucky.send(MACHINE_ID, "a", "ADD", {"n": 5}, request_id="once")
         assert (again.replayed, again.state.version) == (True, 1)
         with pytest.raises(RequestIdReused):
-            await client.send(MACHINE_ID, "a", "ADD", {"n": 6}, request_id="once")
-        entries = [entry.event_type async for entry in client.journal(MACHINE_ID, "a")]
+            await lucky.send(MACHINE_ID, "a", "ADD", {"n": 6}, request_id="once")
+        entries = [entry.event_type async for entry in lucky.journal(MACHINE_ID, "a")]
     assert entries == ["", "ADD"]
 
 
 async def test_a_refusal_whose_answer_was_lost_is_the_same_again(trial: Trial, server: Server) -> None:
-    loses = Countdown()
-    async with (
-        AnswerLosingProxy.before(trial.address, loses) as proxy,
-        Client(proxy.address, retry=ONCE) as client,
-    ):
-        await client.create(MACHINE_ID, "a")
-        loses.set(FIRST)
+    async with losing(trial, FIRST) as (unlucky, lucky):
+        await lucky.create(MACHINE_ID, "a")
         with pytest.raises(Unavailable):
-            await client.send(MACHINE_ID, "a", "ADD", {"n": -5}, request_id="bad")
-        await client.send(MACHINE_ID, "a", "ADD", {"n": 7})
+            await unlucky.send(MACHINE_ID, "a", "ADD", {"n": -5}, request_id="bad")
+        await lucky.send(MACHINE_ID, "a", "ADD", {"n": 7})
         with pytest.raises(GuardRejected) as refused:
-            await client.send(MACHINE_ID, "a", "ADD", {"n": -5}, request_id="bad")
+            await lucky.send(MACHINE_ID, "a", "ADD", {"n": -5}, request_id="bad")
     assert (refused.value.replayed, refused.value.version) == (True, 0)
 
 
 async def test_a_creation_whose_answer_was_lost_is_answered_again(trial: Trial, server: Server) -> None:
-    loses = Countdown()
-    async with (
-        AnswerLosingProxy.before(trial.address, loses) as proxy,
-        Client(proxy.address, retry=ONCE) as client,
-    ):
-        loses.set(FIRST)
+    async with losing(trial, FIRST) as (unlucky, lucky):
         with pytest.raises(Unavailable):
-            await client.create(MACHINE_ID, "a", request_id="make")
-        assert (await client.create(MACHINE_ID, "a", request_id="make")).replayed
+            await unlucky.create(MACHINE_ID, "a", request_id="make")
+        assert (await lucky.create(MACHINE_ID, "a", request_id="make")).replayed
 
 
 async def test_the_client_itself_asks_again(trial: Trial, server: Server) -> None:
-    loses = Countdown()
     async with (
-        AnswerLosingProxy.before(trial.address, loses) as proxy,
+        AnswerLosingProxy.before(trial.address, Countdown(FIRST)) as proxy,
         Client(proxy.address, timeout=timedelta(seconds=30)) as client,
     ):
-        await client.create(MACHINE_ID, "a")
-        loses.set(FIRST)
-        accepted = await client.send(MACHINE_ID, "a", "ADD", {"n": 5})
-    assert (accepted.replayed, accepted.state.version, proxy.lost) == (True, 1, 1)
+        created = await client.create(MACHINE_ID, "a")
+    assert (created.replayed, created.state.version, proxy.lost) == (True, 0, 1)
 
 
 async def test_answers_lost_under_load_leave_the_history_linearizable(trial: Trial, server: Server) -> None:
     async with AnswerLosingProxy.before(trial.address, now_and_then(1, 0.01)) as proxy:
-        load = Load(proxy.address, trial.chance.randrange(2**32), "l", Shape())
+        load = Load([proxy.address], trial.chance.randrange(2**32), "l", Shape())
         load.start()
         await load.wait_calls(800)
         await trial.finish(load, server)
