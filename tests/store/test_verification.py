@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from durachart.runtime.commands import FinishEffect, FireTimer
+from durachart.runtime.commands import DeleteInstance, FinishEffect, FireTimer
 from durachart.runtime.errors import DurachartError
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.store_verification import Counts, StoreVerifier
@@ -21,9 +21,12 @@ from durachart.runtime.verification import Problem
 from durachart.store.chain import sealed
 from durachart.store.errors import StoreNotOpened
 from durachart.store.keys import InstanceKey
+from durachart.store.postgres.scan import scan_database
 from durachart.store.rows import InstanceRow, JournalRow, TimerRow
 from durachart.store.scan import StoreScan
+from durachart.store.sqlite.scan import scan_file
 from durachart.store.sqlite.store import SqliteStore
+from tests.store.conftest import StoreMaker
 from tests.store.runtimes import ADA, serving
 from tests.unit.runtime.samples import SimulatedClock, key
 
@@ -80,7 +83,10 @@ def change(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
 
 
 async def verified(path: Path, only: InstanceKey | None = None) -> tuple[list[Problem], Counts]:
-    scan = StoreScan.of_sqlite(path)
+    return await verified_by(scan_file(path), only)
+
+
+async def verified_by(scan: StoreScan, only: InstanceKey | None = None) -> tuple[list[Problem], Counts]:
     verifier = StoreVerifier(scan)
     try:
         found = [problem async for problems in verifier.problems(only) for problem in problems]
@@ -364,12 +370,18 @@ async def test_a_file_that_is_no_database_of_this_release_is_refused(tmp_path: P
         await verified(notes)
 
 
-async def test_many_instances_are_read_in_groups_and_none_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    async with serving(lambda: SqliteStore(path)) as service:
-        await asyncio.gather(*(service.create(key(f"i-{number}")) for number in range(450)))
-        for _ in range(3):
-            await asyncio.gather(*(service.send("ADD", None, key(f"i-{number}")) for number in range(450)))
-        found, counts = await verified(path)
+async def test_many_instances_are_read_in_groups_and_none_is_left_out(make_store: StoreMaker) -> None:
+    """On every store, beside the server that runs on it."""
+    keys = [key(f"i-{number}") for number in range(450)]
+    async with serving(make_store) as service:
+        await asyncio.gather(*(service.create(each, request_id="r") for each in keys))
+        for event in ("ADD", "ADD", "GO"):
+            await asyncio.gather(*(service.send(event, None, each) for each in keys))
+        with pytest.raises(DurachartError):
+            await service.send("ADD", None, keys[7])
+        await service.runtime.delete_instance(DeleteInstance(keys[3]), ADA)
+        store: Any = service.store
+        scan = scan_file(store._path) if isinstance(store, SqliteStore) else scan_database(store._target)
+        found, counts = await verified_by(scan)
     assert found == []
-    assert (counts.instances, counts.rows, counts.executed) == (450, 1_800, 1_800)
+    assert (counts.instances, counts.rows, counts.executed) == (450, 1_802, 1_800)

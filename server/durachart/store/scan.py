@@ -7,20 +7,16 @@ pages while it is read: what is in memory does not grow with the database.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 from sqlalchemy import (
-    URL,
     ColumnElement,
     Select,
     Table,
     and_,
-    event,
     func,
     literal,
     or_,
@@ -29,7 +25,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from durachart.store.errors import StoreFailed, StoreNotOpened
 from durachart.store.interface import LogEntry
@@ -102,25 +98,25 @@ class ScannedPage(NamedTuple):
 class StoreScan:
     """A database as found."""
 
-    def __init__(self, engine: AsyncEngine, name: str) -> None:
-        """Read through ``engine``, whose transactions see one snapshot; ``name`` is for messages."""
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        name: str,
+        describe: Callable[[BaseException], str],
+        failures: tuple[type[BaseException], ...] = (SQLAlchemyError,),
+    ) -> None:
+        """Read a database.
+
+        Args:
+            engine: Its connections' transactions see one snapshot of the database.
+            name: Of the database, for messages.
+            describe: Says what went wrong, in a sentence for whoever runs the server.
+            failures: What it, its driver and the network between may raise.
+        """
         self._engine = engine
         self._name = name
-
-    @classmethod
-    def of_sqlite(cls, path: Path) -> StoreScan:
-        """Read a SQLite file."""
-        file = f"file:{quote(str(path))}"
-        url = URL.create("sqlite+aiosqlite", database=file, query={"mode": "ro", "uri": "true"})
-        engine = create_async_engine(url)
-
-        def connected(connection: Any, _record: object) -> None:
-            # The driver would begin no transaction for reads.
-            connection.isolation_level = None
-
-        event.listen(engine.sync_engine, "connect", connected)
-        event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        return cls(engine, str(path))
+        self._describe = describe
+        self._failures = failures
 
     async def close(self) -> None:
         """Let go of the database."""
@@ -131,9 +127,8 @@ class StoreScan:
         try:
             async with self._engine.connect() as connection:
                 yield connection
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise StoreFailed(f"the database {self._name} cannot be read: {cause}") from error
+        except self._failures as error:
+            raise StoreFailed(f"{self._name} cannot be read: {self._describe(error)}") from error
 
     async def require_readable(self) -> None:
         """Raises StoreNotOpened, with a sentence, unless it is a database of this release."""
@@ -144,7 +139,7 @@ class StoreScan:
             raise StoreNotOpened(f"{error}; is it a database of Durachart?") from error
         if found != HEAD:
             raise StoreNotOpened(
-                f"the database {self._name} has schema {found}, this release reads {HEAD}; use the release "
+                f"{self._name} has schema {found}, this release reads {HEAD}; use the release "
                 "that wrote it, or let this one's server bring it up to date"
             )
 

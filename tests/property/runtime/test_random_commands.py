@@ -41,7 +41,7 @@ from durachart.runtime.views import Accepted, Created
 from durachart.store.chain import first_broken
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow
-from durachart.store.scan import StoreScan
+from durachart.store.sqlite.scan import scan_file
 from durachart.store.sqlite.store import SqliteStore
 from tests.store.runtimes import ADA, Service, serving
 from tests.unit.runtime.samples import SimulatedClock, job, key
@@ -184,7 +184,7 @@ async def _run(path: Path, script: Sequence[Round], bounds: RuntimeSettings) -> 
 
 async def _verify(path: Path) -> None:
     """What ``durachart verify`` finds, while the server runs."""
-    scan = StoreScan.of_sqlite(path)
+    scan = scan_file(path)
     verifier = StoreVerifier(scan)
     try:
         assert [problem async for found in verifier.problems() for problem in found] == []

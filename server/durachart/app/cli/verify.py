@@ -86,7 +86,16 @@ def _key(namespace: str, text: str) -> InstanceKey:
 def _scan(data_dir: Path, db: str) -> StoreScan:
     from durachart.app import settings
     from durachart.app.cli.exits import ExitCode, Failure
-    from durachart.store.scan import StoreScan
+    from durachart.store.postgres.target import SCHEMES, TargetInvalid, parse_target
+
+    if db.partition("://")[0] in SCHEMES:
+        from durachart.store.postgres.scan import scan_database
+
+        try:
+            return scan_database(parse_target(db))
+        except TargetInvalid as error:
+            raise Failure(ExitCode.USAGE, f"--db: {error}") from error
+    from durachart.store.sqlite.scan import scan_file
 
     try:
         path = settings.Settings(data_dir=data_dir, database=settings.database(db)).database_path
@@ -94,7 +103,7 @@ def _scan(data_dir: Path, db: str) -> StoreScan:
         raise Failure(ExitCode.USAGE, str(error)) from error
     if not path.is_file():
         raise Failure(ExitCode.NOT_FOUND, f"there is no database {path}; name it with --db or --data-dir")
-    return StoreScan.of_sqlite(path)
+    return scan_file(path)
 
 
 async def _verify(
