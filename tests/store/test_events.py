@@ -411,7 +411,7 @@ async def test_a_caller_that_goes_away_while_waiting_is_not_served(make_store: S
 
 async def test_a_disk_that_fails_fails_the_batch_and_nothing_else(make_store: StoreMaker) -> None:
     make, stores = _held(make_store)
-    async with serving(make) as service:
+    async with serving(make, RuntimeSettings(store_patience=timedelta())) as service:
         await service.create()
         await service.create(key("other"))
         await service.send("ADD")

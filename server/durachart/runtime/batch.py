@@ -122,6 +122,7 @@ class Batch:
         self._effects = loaded.effects
         self._bases: dict[InstanceKey, Instance | None] = {}
         self._seats: dict[InstanceKey, Seat] = {}
+        self._remembered: set[InstanceKey] = set()
         self._answered: dict[RequestKey, Ticket] = {}
         self._begun: dict[str, int] = {}
         self._revived: dict[str, int] = {}
@@ -133,10 +134,12 @@ class Batch:
         """The instance as this batch leaves it so far; None: `sit` it first."""
         return self._seats.get(key)
 
-    def sit(self, key: InstanceKey, seat: Seat) -> None:
-        """Begin with the instance as it was committed."""
+    def sit(self, key: InstanceKey, seat: Seat, *, remembered: bool) -> None:
+        """Begin with the instance as it was committed; ``remembered``: as far as this process knows."""
         self._bases[key] = seat.instance
         self._seats[key] = seat
+        if remembered:
+            self._remembered.add(key)
 
     def decide(self, ticket: Ticket, pinned: Pinned | None) -> None:
         """Judge a command on its instance as the commands before it have left it.
@@ -331,6 +334,10 @@ class Batch:
                 self._writes.timers.append(
                     TimerRow(*place, timer.key, instance.uid, timer.sequence, timer.due_at_ms)
                 )
+
+    def unproven(self) -> frozenset[InstanceKey]:
+        """Instances that were remembered, and of which nothing is written that would prove them current."""
+        return frozenset(self._remembered.difference(row.key for row in self._writes.journal))
 
     def moved(self) -> dict[InstanceKey, Seat]:
         """The seats this batch has looked at, as it leaves them."""

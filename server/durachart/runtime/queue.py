@@ -7,10 +7,12 @@ each fsync carries. A command is either executed and answered after the commit, 
 Failures and what they do:
 
 - A command that makes the judge fail unexpectedly fails alone; it is logged with an id.
-- A failed commit fails the whole batch (``StoreUnavailable``) and forgets its instances, which are loaded
-  again when the disk is back. Nothing is answered that is not on disk.
+- A load or commit that fails is tried again while the callers' deadlines allow; then they are told
+  (``StoreUnavailable``). Whether a failed commit is on disk is looked up before anything is judged again; see
+  ``doubt``. Nothing is answered that is not on disk. Other commands wait meanwhile, as many as may.
 - A commit that finds something not current (a request id used before, an expired lease, with several nodes a
-  version) writes nothing of those instances; their commands are loaded and judged again.
+  version) writes nothing of those instances; their commands are loaded and judged again. So are, with several
+  nodes, commands that were judged on what this one remembers and that write nothing which would prove it.
 - An instance whose definition is not at hand waits beside the queue while it is loaded; others go on.
 """
 
@@ -40,6 +42,7 @@ from durachart.runtime.commands import (
     ReviveEffect,
     SendEvent,
 )
+from durachart.runtime.doubt import Doubt, Patience, only_of
 from durachart.runtime.errors import (
     DeadlineExceeded,
     DurachartError,
@@ -192,12 +195,13 @@ class CommandQueue:
                 continue
             began = loop.time()
             tickets = self._take_waiting(began)
+            taken = len(tickets)
             try:
                 await self._carry_out(tickets)
             except Exception as error:  # noqa: BLE001 - logged with an id; the queue must go on
                 self._fail(tickets, _unexpected(error))
             took = max(loop.time() - began, 1e-6)
-            self._rate += 0.1 * (len(tickets) / took - self._rate)
+            self._rate += 0.1 * (taken / took - self._rate)
 
     def _take_waiting(self, now: float) -> list[Ticket]:
         """The next batch: what waits, without those nobody waits for any more."""
@@ -215,35 +219,79 @@ class CommandQueue:
         return tickets
 
     async def _carry_out(self, tickets: list[Ticket]) -> None:
+        """Judge and commit until every command is answered."""
+        patience = Patience(self._settings, asyncio.get_running_loop().time())
+        doubts: list[Doubt] = []
         anew = False
-        for _ in range(_ROUNDS):
-            if not tickets:
-                return
-            tickets = await self._round(tickets, anew=anew)
+        rounds = 0
+        while tickets and rounds < _ROUNDS:
+            try:
+                for doubt in doubts:
+                    tickets = await self._settle(doubt, tickets)
+                tickets = await self._round(tickets, doubts, anew=anew)
+                rounds += 1
+            except StoreFailed as error:
+                tickets = await self._wait_for_store(tickets, patience, error)
             anew = True
         self._fail(tickets, Overloaded(self._retry_after()))
 
-    async def _round(self, tickets: list[Ticket], *, anew: bool) -> list[Ticket]:
-        """Judge and commit; returns the commands to judge anew, because what was known is not current."""
-        try:
-            loaded = await self._load(tickets, anew=anew)
-        except StoreFailed as error:
-            self._fail(tickets, StoreUnavailable(str(error)))
-            return []
+    async def _wait_for_store(
+        self, tickets: Sequence[Ticket], patience: Patience, error: StoreFailed
+    ) -> list[Ticket]:
+        """Wait a while; returns the commands whose callers still do, the others have been told."""
+        wait = patience.next_wait()
+        until = asyncio.get_running_loop().time() + wait
+        waiting = [ticket for ticket in tickets if not self._closing and patience.waits(ticket, until)]
+        patient = set(waiting)
+        self._fail((ticket for ticket in tickets if ticket not in patient), StoreUnavailable(str(error)))
+        if waiting:
+            _log.warning("store failed, trying again commands=%d error=%s", len(waiting), error)
+            await asyncio.sleep(wait)
+        return waiting
+
+    async def _settle(self, doubt: Doubt, tickets: list[Ticket]) -> list[Ticket]:
+        """Answer what a failed commit did all the same; returns the other commands."""
+        landed, unknown = await doubt.look(self._store, dict.fromkeys(ticket.key for ticket in tickets))
+        if landed:
+            changes, newest = doubt.changes(landed)
+            self._tell(changes, newest, only_of(doubt.writes, landed.__contains__))
+        left = []
+        for ticket in tickets:
+            reply = doubt.reply_of(ticket)
+            if reply is None or ticket.key not in (landed.keys() | unknown):
+                left.append(ticket)
+            elif ticket.key in unknown:
+                self._fail((ticket,), StoreUnavailable("whether it was done is not known any more"))
+            elif not ticket.waiter.done():
+                ticket.waiter.set_result(reply)
+        return left
+
+    async def _round(self, tickets: list[Ticket], doubts: list[Doubt], *, anew: bool) -> list[Ticket]:
+        """Judge and commit once; returns the commands to judge anew, because what was known is not current.
+
+        Raises:
+            StoreFailed: Nothing was answered. When it was the commit, ``doubts`` has one more.
+        """
+        loaded = await self._load(tickets, anew=anew)
         batch = Batch(self._judge, self._clock.now_ms(), loaded)
-        tickets = [ticket for ticket in tickets if self._decide(batch, ticket, loaded)]
+        tickets[:] = [ticket for ticket in tickets if self._decide(batch, ticket, loaded)]
         writes = batch.writes()
+        stale: frozenset[InstanceKey] = frozenset()
+        if not self._store.exclusive and (unproven := batch.unproven()):
+            # Another node may have moved them: no answer follows from what this one remembers.
+            writes = only_of(writes, lambda key: key not in unproven)
+            stale = unproven
         began_ns = self._tracing.now_ns() if self._tracing is not None else 0
         revisions: Sequence[int] = ()
-        stale: frozenset[InstanceKey] = frozenset()
         if writes.journal or writes.requests:
             try:
-                revisions, stale = await self._store.commit(writes)
-            except StoreFailed as error:
+                revisions, outdated = await self._store.commit(writes)
+            except StoreFailed:
                 for key in batch.moved():
                     self._cache.evict(key)
-                self._fail(tickets, StoreUnavailable(str(error)))
-                return []
+                doubts.append(Doubt(batch, writes, tickets))
+                raise
+            stale |= outdated
         if self._tracing is not None:
             self._tracing.committed(tickets, began_ns, len(writes.journal))
         for key, seat in batch.moved().items():
@@ -252,7 +300,8 @@ class CommandQueue:
             else:
                 self._cache.put(key, seat)
         if revisions and (newest := max(revisions)):
-            self._tell(batch.changes(revisions), newest, writes)
+            told = only_of(writes, lambda key: key not in stale) if stale else writes
+            self._tell(batch.changes(revisions), newest, told)
         again = []
         for ticket in tickets:
             if ticket.key in stale:
@@ -270,10 +319,13 @@ class CommandQueue:
         try:
             seat = batch.seat(ticket.key)
             if seat is None:
-                seat = self._seat(ticket, loaded)
+                seat = self._cache.get(ticket.key)
+                remembered = seat is not None
+                if seat is None:
+                    seat = self._stored(ticket, loaded)
                 if seat is None:
                     return False
-                batch.sit(ticket.key, seat)
+                batch.sit(ticket.key, seat, remembered=remembered)
             pinned = None
             if seat.instance is None and _may_create(ticket.command):
                 pinned = self._registry.latest(ticket.key.machine_id)
@@ -329,11 +381,8 @@ class CommandQueue:
             return _NOTHING_LOADED
         return await self._store.load(Wanted(tuple(keys), tuple(requests), tuple(effects)))
 
-    def _seat(self, ticket: Ticket, loaded: Loaded) -> Seat | None:
-        """The instance as committed; None: its definition has to be loaded, and the command waits for it."""
-        cached = self._cache.get(ticket.key)
-        if cached is not None:
-            return cached
+    def _stored(self, ticket: Ticket, loaded: Loaded) -> Seat | None:
+        """The instance as loaded; None: its definition has to be loaded, and the command waits for it."""
         head = loaded.heads.get(ticket.key, NO_JOURNAL)
         stored = loaded.instances.get(ticket.key)
         if stored is None:

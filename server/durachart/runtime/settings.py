@@ -19,6 +19,10 @@ class RuntimeSettings:
         max_waiting: Commands that may wait for their turn; more are refused (``Overloaded``).
         max_waiting_bytes: What the data of waiting commands may amount to; more is refused.
         max_batch: Commands of one transaction.
+        store_patience: How long a command without deadline waits for a database that fails; one with a
+            deadline waits until then.
+        store_retry_first: Bound of the first wait before a failed load or commit is tried again; it doubles.
+        store_retry_longest: Bound that the doubling stops at.
         cached_instances: Instances kept in memory.
         cached_bytes: What their contexts may amount to.
         cached_definitions: Compiled definitions kept in memory.
@@ -40,6 +44,9 @@ class RuntimeSettings:
     max_waiting: int = 8_192
     max_waiting_bytes: int = 64 * 1024 * 1024
     max_batch: int = 256
+    store_patience: timedelta = timedelta(seconds=10)
+    store_retry_first: timedelta = timedelta(milliseconds=20)
+    store_retry_longest: timedelta = timedelta(seconds=1)
     cached_instances: int = 50_000
     cached_bytes: int = 128 * 1024 * 1024
     cached_definitions: int = 256
