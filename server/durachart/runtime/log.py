@@ -121,11 +121,13 @@ class RecentLog:
 
     @property
     def newest(self) -> int:
-        """The newest revision committed, of whatever kind of row."""
+        """The newest revision there is, as far as is known here, of whatever kind of row."""
         return self._newest
 
     def begin(self, revision: int) -> None:
-        """Start empty after ``revision``."""
+        """Start empty after ``revision``; what is here goes."""
+        self._changes.clear()
+        self._bytes = 0
         self._floor = self._newest = revision
 
     def listen(self, listener: Callable[[list[Change], int], None]) -> None:

@@ -40,9 +40,9 @@ from durachart.runtime.queue import CommandQueue
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import Store, Writes
+from durachart.store.interface import EffectKey, Store, Wanted, Writes
 from durachart.store.keys import InstanceKey, shard
-from durachart.store.rows import EffectEnd, EffectRow, StepRow
+from durachart.store.rows import EffectRow, StepRow
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ class Outbox:
         self._jitter = jitter
         self._bell = Doorbell()
         self._listeners: list[EffectListener] = []
+        # Leased here and not known to have ended; only kept where other nodes can end them.
+        self._leased_here: dict[EffectKey, str] = {}
         self._giving_back: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -111,26 +113,47 @@ class Outbox:
         if writes.effects or writes.revivals:
             rows = (*writes.effects, *(revival.row for revival in writes.revivals))
             self._ring([row.handler for row in rows if row.finalized_at_ms is None])
-        if not self._listeners:
+        if not self._listeners and not self._leased_here:
             return
         for end in writes.ends:
-            self._tell(end)
+            self._tell(InstanceKey(end.namespace, end.machine_id, end.instance_id), end.effect_id, end.state)
         for effect in (*writes.effects, *(revival.row for revival in writes.revivals)):
             if effect.finalized_at_ms is not None:
-                self._tell(effect)
+                self._tell(effect.key, effect.effect_id, effect.state)
+
+    async def look_for_ends(self) -> None:
+        """Tell of effects leased here that another node has ended."""
+        held = tuple(self._leased_here)
+        if not held:
+            return
+        with _store_errors():
+            found = (await self._store.load(Wanted(effects=held))).effects
+        for which in held:
+            row = found.get(which)
+            if row is None:  # gone with its instance
+                self._tell(*which, "cancelled")
+            elif row.finalized_at_ms is not None:
+                self._tell(*which, row.state)
+            elif row.lease_token != self._leased_here.get(which):
+                self._leased_here.pop(which, None)
+
+    def wake_workers(self) -> None:
+        """Let everybody who waits for effects look whether there are some: other nodes may have asked."""
+        self._bell.ring()
+        self.arrivals.wake_all()
 
     def _ring(self, handlers: Sequence[str]) -> None:
         if handlers:
             self._bell.ring()
             self.arrivals.ring(handlers)
 
-    def _tell(self, end: EffectEnd | EffectRow) -> None:
-        key = InstanceKey(end.namespace, end.machine_id, end.instance_id)
+    def _tell(self, key: InstanceKey, effect_id: str, state: str) -> None:
+        self._leased_here.pop((key, effect_id), None)
         for listener in tuple(self._listeners):
             try:
-                listener(key, end.effect_id, cast(EffectState, end.state))
+                listener(key, effect_id, cast(EffectState, state))
             except Exception:  # noqa: BLE001 - logged; a listener must not harm the queue
-                _log.exception("effect listener failed instance=%s effect_id=%s", key, end.effect_id)
+                _log.exception("effect listener failed instance=%s effect_id=%s", key, effect_id)
 
     def on_end(self, listener: EffectListener) -> Callable[[], None]:
         """See ``Runtime.on_effect_end``."""
@@ -218,6 +241,8 @@ class Outbox:
                     await self._give_up(row)
                 else:
                     leased.append(await self._leased(row))
+                    if not self._store.exclusive:
+                        self._leased_here[row.key, row.effect_id] = row.lease_token
             except DurachartError as error:
                 # Nobody here can run or end it; when its lease runs out it is tried again.
                 _log.warning(
@@ -289,6 +314,7 @@ class Outbox:
         with _store_errors():
             row = await self._store.extend_lease(key, effect_id, lease_token, until_ms=until_ms)
         if row is None:
+            self._leased_here.pop((key, effect_id), None)
             return None
         self._cache.note_lease(row)
         return instant(row.scheduled_at_ms)
@@ -360,6 +386,7 @@ class Outbox:
             )
         if row is None:
             raise LeaseLost(command.key, command.effect_id)
+        self._leased_here.pop((command.key, command.effect_id), None)
         self._cache.note_lease(row)
         self._ring((row.handler,))
         return instant(row.scheduled_at_ms)

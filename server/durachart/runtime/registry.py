@@ -89,6 +89,10 @@ class Registry:
             task.cancel()
         self._compiler.close()
 
+    def forget_latest(self) -> None:
+        """Ask the store again which version of a machine is the latest: another node may have published."""
+        self._latest.clear()
+
     # --- definitions for the judge --------------------------------------------------------------------------
 
     def get(self, machine_id: str, version: int) -> Definition | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -42,6 +42,8 @@ from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
 from durachart.runtime.judge import Judge, Moment
 from durachart.runtime.log import Change, RecentLog
+from durachart.runtime.log_tail import LogTail
+from durachart.runtime.neighbours import Neighbours
 from durachart.runtime.offers import Offer, Offers, OnAnswer
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.outbox import EffectListener, Outbox
@@ -128,8 +130,8 @@ class Runtime:
             store, self._registry, self._cache, self._queue, self._answers, self._clock, bounds
         )
         self._effects = EffectReads(store)
-        self._watches = Watches(store, self._registry, self._history, self._log, self._clock, bounds)
         self._timers_bell = Doorbell()
+        self._watches, self._tail, self._neighbours = self._watching(store)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Runtime]:
@@ -142,10 +144,15 @@ class Runtime:
         try:
             self._log.begin(await self._store.newest_revision())
             self._queue.start()
+            if not self._store.exclusive:
+                self._tail.start()
+                self._neighbours.start()
             try:
                 yield self
             finally:
                 self.drain()
+                await self._neighbours.close()
+                await self._tail.close()
                 await self._outbox.stop()
                 await self._queue.stop()
         finally:
@@ -163,8 +170,24 @@ class Runtime:
         """Commands that wait for their turn."""
         return self._queue.depth
 
+    def _watching(self, store: Store) -> tuple[Watches, LogTail, Neighbours]:
+        """What watches need; where other nodes write as well, what they do has to be heard of."""
+        log, history = self._log, self._history
+        watches = Watches(store, self._registry, history, log, self._clock, self._settings, self._following)
+        tail = LogTail(store, history, log, watches.fall_behind)
+        neighbours = Neighbours(
+            store, tail, self._outbox, self._timers_bell.ring, self._registry.forget_latest
+        )
+        return watches, tail, neighbours
+
+    def _following(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._store.exclusive else self._tail.following()
+
     def _committed(self, changes: list[Change], newest: int, writes: Writes) -> None:
-        self._log.append(changes, newest)
+        if self._store.exclusive:
+            self._log.append(changes, newest)
+        else:
+            self._tail.committed(changes)
         if writes.effects or writes.ends or writes.revivals:
             self._outbox.committed(writes)
         if writes.timers:

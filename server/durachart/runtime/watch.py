@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 from typing import Final, NamedTuple, TypeVar
 
@@ -57,6 +58,7 @@ _K = TypeVar("_K")
 
 MAX_WATCHED: Final = 1_000
 _SNAPSHOTS_PER_PAGE: Final = 200
+_NOTHING_AHEAD: Final[Mapping[InstanceKey, int]] = {}
 _PENDING: Final = 256
 """Transitions kept for a watcher that is busy."""
 _SHORTEST_INTERVAL: Final = timedelta(seconds=1)
@@ -83,10 +85,14 @@ class _Watcher:
         if self.behind:
             return
         if len(self.pending) >= _PENDING:
-            self.pending.clear()
-            self.behind = True
-        else:
-            self.pending.append(change)
+            self.fall_behind()
+            return
+        self.pending.append(change)
+        self.wake()
+
+    def fall_behind(self) -> None:
+        self.pending.clear()
+        self.behind = True
         self.wake()
 
     def wake(self) -> None:
@@ -112,23 +118,28 @@ class _Seen:
     def __init__(self) -> None:
         self._last_keys: list[InstanceKey] = []
         self._revisions: list[int] = []
+        self._ahead: dict[InstanceKey, int] = {}
         self._highest = 0
 
-    def add(self, last_key: InstanceKey, revision: int) -> None:
-        """Every instance up to ``last_key`` that no page before covers was shown as of ``revision``."""
-        self._last_keys.append(last_key)
-        self._revisions.append(revision)
-        self._highest = max(self._highest, revision)
+    def add(
+        self, last_key: InstanceKey | None, revision: int, ahead: Mapping[InstanceKey, int] = _NOTHING_AHEAD
+    ) -> None:
+        """Every instance up to ``last_key`` that no page before covers was shown as of ``revision``.
 
-    def finish(self, revision: int) -> None:
-        """All other instances were looked for as of ``revision``."""
+        None: all others were looked for. Those ``ahead`` were shown as of a later revision.
+        """
+        if last_key is not None:
+            self._last_keys.append(last_key)
         self._revisions.append(revision)
-        self._highest = max(self._highest, revision)
+        self._ahead.update(ahead)
+        self._highest = max(self._highest, revision, *ahead.values())
 
     def shows(self, key: InstanceKey, revision: int) -> bool:
         """Whether a snapshot showed what this change of an instance led to, or something later."""
         if revision > self._highest:
             return False
+        if revision <= self._ahead.get(key, 0):
+            return True
         page = bisect_left(self._last_keys, key)
         return page < len(self._revisions) and revision <= self._revisions[page]
 
@@ -158,8 +169,19 @@ class Watches:
         log: RecentLog,
         clock: Clock,
         settings: RuntimeSettings,
+        follow: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
-        """Watch what ``log`` hears of, and what ``store`` holds."""
+        """Watch what ``log`` hears of, and what ``store`` holds.
+
+        Args:
+            store: Has the snapshots, and the log from its beginning.
+            registry: Has the definitions of the instances.
+            history: Makes changes of rows of the log.
+            log: Has the newest changes.
+            clock: The wall clock.
+            settings: Bounds.
+            follow: Entered by each watch, for as long as it lasts, before it looks at ``log``.
+        """
         self.store = store
         self.registry = registry
         self.history = history
@@ -170,6 +192,7 @@ class Watches:
         self.by_machine: dict[tuple[str, str], set[_Watcher]] = {}
         self.live: set[_Watcher] = set()
         self.closing = False
+        self._follow = follow
         log.listen(self._committed)
 
     def drain(self) -> None:
@@ -177,6 +200,11 @@ class Watches:
         self.closing = True
         for watcher in self.live:
             watcher.wake()
+
+    def fall_behind(self) -> None:
+        """Have every watch read on from its own cursor: the log in memory begins anew."""
+        for watcher in self.live:
+            watcher.fall_behind()
 
     def _committed(self, changes: list[Change], _newest: int) -> None:
         if not self.live:
@@ -201,8 +229,9 @@ class Watches:
         if self.closing:
             raise ShuttingDown
         try:
-            async for frames in _Watch(self, spec).run():
-                yield frames
+            async with self._follow():
+                async for frames in _Watch(self, spec).run():
+                    yield frames
         except StoreFailed as error:
             raise StoreUnavailable(str(error)) from error
 
@@ -271,7 +300,8 @@ class _Watch:
         compacted = await self._all.store.compacted_revision()
         if point.revision < compacted:
             raise WatchCompacted(self._tokens.make(ResumePoint(compacted)))
-        if point.revision > self._all.log.newest:
+        # A token of another node may be a moment ahead of what this one has heard of.
+        if point.revision > self._all.log.newest and point.revision > await self._all.store.newest_revision():
             raise ResumeTokenInvalid(
                 "the resume token is ahead of this store: was an older copy restored? watch without it"
             )
@@ -295,10 +325,7 @@ class _Watch:
             if first_revision is None:
                 first_revision = page.revision
             self._note_finished(page)
-            if last_key is None:
-                self._seen.finish(page.revision)
-            else:
-                self._seen.add(last_key, page.revision)
+            self._seen.add(last_key, page.revision, page.ahead)
             frames: list[WatchFrame] = []
             for stored in page.instances:
                 token = self._tokens.make(ResumePoint(first_revision, stored.row.key))
@@ -359,10 +386,11 @@ class _Watch:
     async def _note_ended(self) -> None:
         """On resume: what finished or was deleted up to the token is not told of again."""
         page = await self._all.store.get_instances(self._keys)
-        self._note_finished(page)
-        for key in self._unfinished.difference(stored.row.key for stored in page.instances):
+        active = (stored.row.key for stored in page.instances if stored.row.status == "active")
+        for key in self._unfinished.difference(active):
             last = await self._all.history.last_change(key)
-            if last is not None and last.row.status == DELETED and last.revision <= self._cursor:
+            # What ended it later than that is still to be told of.
+            if last is not None and last.row.status != "active" and last.revision <= self._cursor:
                 self._unfinished.discard(key)
 
     # --- changes --------------------------------------------------------------------------------------------
@@ -439,9 +467,10 @@ class _Watch:
                 return [WatchProgress(self._token(), instant(self._all.clock.now_ms()))]
         limit = self._all.settings.watch_frames
         taken, watcher.pending = watcher.pending[:limit], watcher.pending[limit:]
-        frames = self._frames(taken)
+        # A cursor that comes from a cut of the database may be ahead of what is heard.
+        frames = self._frames([change for change in taken if change.revision > self._cursor])
         if taken:
-            self._cursor = taken[-1].revision
+            self._cursor = max(self._cursor, taken[-1].revision)
         return frames
 
     def _interval(self) -> timedelta:

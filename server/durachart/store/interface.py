@@ -297,6 +297,8 @@ class Hint(Flag):
     """Effects have ended."""
     TIMERS = auto()
     """Timers were armed."""
+    MACHINES = auto()
+    """A machine has a new version."""
 
 
 HintListener = Callable[[Hint], None]
@@ -366,8 +368,13 @@ class Store(Protocol):
     async def read_results(self, key: InstanceKey, first_seq: int, last_seq: int) -> list[LogEntry]:
         """The accepted rows from ``first_seq`` to ``last_seq``, both inclusive, by seq."""
 
-    async def read_log(self, after: int, limit: int, match: LogMatch) -> LogPage:
-        """Accepted rows with a final revision over ``after``, by revision, at most ``limit`` (>= 1)."""
+    async def read_log(
+        self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()
+    ) -> LogPage:
+        """Accepted rows with a final revision over ``after``, by revision, at most ``limit`` (>= 1).
+
+        Rows with the revisions ``known``, which the caller has, are left out.
+        """
 
     async def newest_revision(self) -> int:
         """Of the last row that is final: all rows up to it are there. 0 when there is none.

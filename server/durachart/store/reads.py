@@ -165,10 +165,17 @@ class Reads:
             .order_by(journal.c.seq)
         )
 
-    async def read_log(self, after: int, limit: int, match: LogMatch) -> LogPage:
+    async def read_log(
+        self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()
+    ) -> LogPage:
         """See ``Store``."""
         async with self._reading() as connection:
-            return await read_log(connection, after, limit, match, await self._newest(connection))
+            page = await read_log(connection, after, limit, match, await self._newest(connection))
+        if known:
+            left_out = frozenset(known)
+            entries = [entry for entry in page.entries if entry.revision not in left_out]
+            return LogPage(entries, page.through)
+        return page
 
     async def newest_revision(self) -> int:
         """See ``Store``."""

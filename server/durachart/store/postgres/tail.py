@@ -1,0 +1,35 @@
+"""Reading the end of the log, as a function on a connection: the way every node goes many times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+
+from durachart.store.interface import LogEntry, LogPage
+from durachart.store.postgres.arrays import Columns
+from durachart.store.postgres.revisions import FINAL_REVISION
+from durachart.store.rows import JournalRow
+from durachart.store.schema import journal
+
+# One statement, that is one cut: the rows and how far they are all there.
+_TAIL: Final = (
+    f"WITH final AS MATERIALIZED (SELECT {FINAL_REVISION} AS revision)"
+    f" SELECT f.revision AS final_revision, j.* FROM final f LEFT JOIN LATERAL"
+    f" (SELECT revision, {Columns.of(journal).listed()} FROM journal"
+    " WHERE revision > $1 AND revision <= f.revision AND outcome = 'accepted'"
+    " AND revision <> ALL ($2::bigint[]) ORDER BY revision LIMIT $3) j ON true"
+)
+
+
+async def read_tail(
+    connection: asyncpg.Connection, after: int, limit: int, known: Sequence[int]
+) -> LogPage:
+    """See ``Store.read_log``; of all instances."""
+    rows = await connection.fetch(_TAIL, after, known, limit)
+    final: int = rows[0][0]
+    entries = [LogEntry(row[1], JournalRow(*row[2:])) for row in map(tuple, rows) if row[1] is not None]
+    if len(entries) == limit:
+        return LogPage(entries, entries[-1].revision)
+    return LogPage(entries, max(after, final))
