@@ -26,9 +26,12 @@ from durachart.runtime.commands import (
     Caller,
     CreateInstance,
     EffectError,
+    FailEffect,
     FinishEffect,
     FireTimer,
+    RecordStep,
     RetryEffect,
+    ReviveEffect,
     SendEvent,
     StopEffect,
 )
@@ -70,7 +73,10 @@ DATA = {
     "{": 1,
     '{"who":[1,{"a":null}]}': 1,
 }
-WORK = ["lease", "lease", "complete", "complete_badly", "fail", "reject", "retry", "fire", "fire"]
+WORK = [
+    *("lease", "lease", "complete", "complete_badly", "fail", "fail_as_the_policy_says", "reject", "retry"),
+    *("revive", "revive", "record_step", "fire", "fire"),
+]
 
 Round = tuple[list[Any], int, bool]
 
@@ -154,7 +160,13 @@ async def _work(service: Service, run: Run, what: str) -> None:
         leased = run.leased[-1]
         place = (leased.key, leased.effect_id, leased.lease_token)
         error = EffectError("X", "It failed.")
-        if what == "retry":
+        if what == "revive":
+            await runtime.outbox.revive(ReviveEffect(leased.key, leased.effect_id), ADA)
+        elif what == "record_step":
+            await runtime.outbox.record_step(RecordStep(*place, "step", "completed", "1"))
+        elif what == "fail_as_the_policy_says":
+            await runtime.outbox.fail(FailEffect(*place, error), Caller("w"))
+        elif what == "retry":
             await runtime.retry_effect(RetryEffect(*place, error, 1_000))
         elif what.startswith("complete"):
             output = '{"receipt":"abc"}' if what == "complete" else "7"
