@@ -32,6 +32,7 @@ POINTS: Final[Mapping[str, str]] = MappingProxyType(
         "commit.written": "SQLite: everything of a transaction is written; it is not committed",
         "commit.after": "a transaction is on disk; nobody has been told",
         "reply.set": "callers' answers are decided and watchers told; no answer has been sent",
+        "lease.after": "leases of effects are on disk; no worker has been told",
         "effect.leased": "an attempt's lease is on disk; its handler has not begun",
         "effect.returned": "a handler has returned; the end of its attempt is not committed",
         "effect.ended": "the end of an attempt is on disk; its worker has not gone on",

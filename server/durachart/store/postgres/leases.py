@@ -10,6 +10,7 @@ from typing import Final
 
 import asyncpg
 
+from durachart.crash_points import reach
 from durachart.store.interface import Leased
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.postgres.arrays import KEY, Columns, matches_key
@@ -93,6 +94,8 @@ async def lease(
 ) -> list[Leased]:
     """See ``Store.lease_effects``."""
     rows = await connection.fetch(_LEASE, list(dict.fromkeys(handlers)), limit, now_ms, until_ms, holder)
+    if rows:
+        reach("lease.after")
     return [Leased(EffectRow(*row[1:]), row[0]) for row in map(tuple, rows)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 
+from durachart.crash_points import reach
 from durachart.store.interface import Leased
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import AttemptRow, EffectEnd, EffectRow, StepRow
@@ -46,6 +47,7 @@ def lease(
     connection.executemany(sql.END_ATTEMPT.sql, [sql.arrange_attempt_end(end) for end in lost])
     connection.executemany(sql.INSERT_ATTEMPT.sql, begun)
     connection.execute("COMMIT")
+    reach("lease.after")
     return leased
 
 
