@@ -15,6 +15,9 @@ import pytest
 
 from durachart.store.chain import first_broken
 from durachart.store.errors import StoreFailed, StoreInUse, StoreNotOpened
+from durachart.store.interface import CommitResult, Writes
+from durachart.store.sqlite import store as sqlite_store
+from durachart.store.sqlite.commit import commit
 from durachart.store.sqlite.store import SqliteSettings, SqliteStore
 from tests.store.stored_rows import created, journal, key, moved
 
@@ -154,3 +157,25 @@ async def test_the_chain_shows_a_row_that_was_tampered_with(store: SqliteStore, 
     broken = first_broken(entry.row for entry in entries)
     assert broken is not None
     assert broken.seq == 2
+
+
+async def test_a_commit_that_failed_at_its_end_gives_no_revision_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be on disk although it was reported as failed."""
+
+    def committed_then_failed(connection: sqlite3.Connection, writes: Writes, newest: int) -> CommitResult:
+        commit(connection, writes, newest)
+        raise sqlite3.OperationalError("the disk failed at the end")
+
+    store = SqliteStore(tmp_path / "store.db")
+    await store.open()
+    try:
+        monkeypatch.setattr(sqlite_store, "commit", committed_then_failed)
+        with pytest.raises(StoreFailed):
+            await store.commit(Writes(journal=[journal(key("a"), 1)]))
+        monkeypatch.undo()
+        done = await store.commit(Writes(journal=[journal(key("b"), 1)]))
+        assert (list(done.revisions), await store.newest_revision()) == ([2], 2)
+    finally:
+        await store.close()

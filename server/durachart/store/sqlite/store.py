@@ -94,6 +94,7 @@ class SqliteStore(Reads):
         self._new_secret = new_secret
         self._uid = ""
         self._newest_revision = 0
+        self._uncertain = False
         self._cut_after: InstanceKey | None = None
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._writer = WriterThread(self._connect)
@@ -136,7 +137,12 @@ class SqliteStore(Reads):
         """See ``Store``."""
 
         def job(connection: sqlite3.Connection) -> CommitResult:
+            if self._uncertain:
+                (newest,) = connection.execute(sql.SELECT_NEWEST_REVISION.sql).fetchone()
+                self._newest_revision = max(newest or 0, self._newest_revision)
+            self._uncertain = True  # a commit that fails may be on disk
             result = commit(connection, writes, self._newest_revision)
+            self._uncertain = False
             if not result.stale:
                 self._newest_revision += len(writes.journal)
             return result
