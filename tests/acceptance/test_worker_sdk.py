@@ -19,6 +19,7 @@ from durachart_client import (
     Json,
     Reject,
     Retry,
+    RetryPolicy,
     Snapshot,
     Transition,
     Worker,
@@ -151,7 +152,9 @@ async def test_a7_a_server_that_is_killed_meanwhile_takes_the_end_when_it_is_bac
 
     first = await Server.start(tmp_path, "--http", "off")
     await first.wait_ready()
-    async with Client(first.grpc, timeout=timedelta(seconds=5)) as client:
+    # Waits between attempts must not cost the test its time.
+    quick = RetryPolicy(maximum_ms=200)
+    async with Client(first.grpc, timeout=timedelta(seconds=5), retry=quick) as client:
         await client.publish(job("test.ask", "name"))
         worker = Worker(client)
         worker.effect("test.ask")(ask)
