@@ -63,9 +63,7 @@ async def expire_all(service: Service, *kinds: Expirable, age: timedelta = DAY, 
     for what in kinds or ("requests", "effects", "instances", "deleted"):
         while True:
             batches += 1
-            removed = await service.runtime.expire(what, age, limit)
-            assert removed <= limit
-            if removed < limit:
+            if not await service.runtime.expire(what, age, limit):
                 break
     return batches
 
@@ -179,7 +177,7 @@ async def test_a_journal_is_cut_before_a_whole_context_and_goes_on(service: Serv
     assert first_broken(rows) is None
     assert await service.runtime.get_state(key("a")) == state
     await service.send("ADD", None, key("a"))
-    assert await expire_all(service, "journal") == 1
+    assert await expire_all(service, "journal") == 1, "there was nothing more"
     assert len(await service.journal(key("a"))) == 8
 
 
@@ -254,7 +252,7 @@ async def test_each_batch_is_bounded_and_events_go_on_between_them(service: Serv
     for expected in (10, 10, 5):
         assert await service.runtime.expire("instances", DAY, 10) == expected
         await service.send("ADD", None, key("living"))
-    while await service.runtime.expire("deleted", DAY, 10) == 10:
+    while await service.runtime.expire("deleted", DAY, 10):
         await service.send("ADD", None, key("living"))
     await expire_all(service, "effects")
     remaining = await counts(service)
@@ -276,13 +274,13 @@ async def test_a_long_journal_goes_piece_by_piece_and_the_tombstone_last(make_st
         assert await service.runtime.expire("instances", DAY, 10) == 1
         before = (await counts(service)).get("journal", 0)
         batches = 0
-        while await service.runtime.expire("deleted", DAY, 10) == 10:
+        while await service.runtime.expire("deleted", DAY, 10):
             remaining = await counts(service)
-            assert before - remaining["journal"] <= 2_000
-            assert remaining["tombstones"] == 1
-            before = remaining["journal"]
+            assert before - remaining.get("journal", 0) <= 1_000
+            assert remaining.get("tombstones", 0) == (1 if remaining else 0)
+            before = remaining.get("journal", 0)
             batches += 1
-        assert batches >= 2 or before == 0
+        assert batches > 5
         assert await counts(service) == {}
 
 

@@ -518,7 +518,7 @@ class Runtime:
     async def expire(self, what: Expirable, age: timedelta, limit: int) -> int:
         """Remove up to ``limit`` of what ended, or was written, longer than ``age`` ago.
 
-        Returns how many; less than ``limit``: there are no more for now.
+        Returns how many; 0: there are no more for now.
         """
         before_ms = self._clock.now_ms() - int(age / timedelta(milliseconds=1))
         with _store_errors():

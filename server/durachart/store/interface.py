@@ -485,7 +485,8 @@ class Store(Protocol):
     async def expire(self, what: Expirable, before_ms: int, limit: int) -> int:
         """Remove up to ``limit`` of what ended or was written before ``before_ms``, in a short transaction.
 
-        Nothing of an instance is half removed. Where journal rows go, the compacted revision rises with
-        them. Returns how many were removed; less than ``limit``: there are no more for now. On several nodes
-        one at a time removes; to the others it seems that there is nothing.
+        Nothing that can still be read is half removed: an instance goes first, then, some rows at a time,
+        what it left behind. Where journal rows go, the compacted revision rises with them. Returns how many
+        were removed; 0: there are no more for now. On several nodes one at a time removes; to the others it
+        seems that there is nothing.
         """

@@ -28,7 +28,7 @@ class RetentionRuntime(Protocol):
     """What the worker needs of the runtime; see `Runtime` for what each method promises."""
 
     async def expire(self, what: Expirable, age: timedelta, limit: int) -> int:
-        """Remove up to ``limit`` of what is older; less than ``limit``: there are no more for now."""
+        """Remove up to ``limit`` of what is older; 0: there are no more for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RetentionSettings:
         journal: Journal rows of living instances, but for those from their newest old enough whole context
             on. None: for ever.
         interval_ms: Between two rounds.
-        batch: Most things of a kind that one transaction removes.
+        batch: Most things of a kind that one transaction removes; of something large it removes a piece.
         rest: How long to wait after a batch, in times that it took.
         pause_ms: The least to wait after a batch.
     """
@@ -115,9 +115,9 @@ class RetentionWorker:
         while not stop.is_set():
             began = now()
             removed = await self._runtime.expire(what, age, settings.batch)
-            total += removed
-            if removed < settings.batch:
+            if not removed:
                 break
+            total += removed
             reach("retention.batch")
             await _rest(max(settings.rest * (now() - began), settings.pause_ms / 1000), stop)
         return total

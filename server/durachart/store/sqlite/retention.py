@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from durachart.store.interface import Expirable
 from durachart.store.keys import InstanceKey, shard
 
-_ROWS: Final = 2_000
+_ROWS: Final = 500
 """Rows of a table that one transaction removes of journals, and of what instances left behind."""
 _STRETCH: Final = 1_100
 """Rows of a journal that are looked at to find where to cut it: more than lie between two whole contexts."""
@@ -98,10 +98,10 @@ def _deleted(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
         (before_ms, limit),
     ).fetchall()
     room = _ROWS
-    for *place, uid, seq in found:
+    for done, (*place, uid, seq) in enumerate(found):
         room -= _left_behind(connection, place, uid, seq, room)
         if room <= 0:
-            return limit  # there is more
+            return max(done, 1)
         connection.execute(f"DELETE FROM tombstones WHERE {_IS_IT} AND uid = ?", (*place, uid))
     return len(found)
 

@@ -228,7 +228,7 @@ class SqliteStore(Reads):
             self._cut_after = found[done - 1].key if done else self._cut_after
         else:
             self._cut_after = found[-1].key if len(found) == limit else None
-        return limit if self._cut_after is not None or done < len(found) else min(removed, limit - 1)
+        return removed
 
     def _find_cuttable(self, before_ms: int, limit: int) -> list[retention.Cuttable]:
         """On a connection of its own: it may look at every instance, and the writer must not wait."""
