@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from durachart.runtime.commands import EffectError, FinishEffect, FireTimer, StopEffect
-from durachart.runtime.errors import InstanceNotFound, LeaseLost
+from durachart.runtime.commands import EffectError, FinishEffect, FireTimer, ReviveEffect, StopEffect
+from durachart.runtime.errors import EffectNotFound, EffectNotRetryable, InstanceNotFound, LeaseLost
 from durachart.runtime.judge import Moment
 from durachart.runtime.stepping import Verdict
 from durachart.store.rows import EffectRow
@@ -255,3 +255,99 @@ def test_a_timer_whose_event_fails_is_consumed(trial: Trial) -> None:
     assert trial.instance.value_json == '"waiting"'
     assert trial.instance.snapshot.timers == ()
     assert json.loads(verdict.recorded[1].row.details)["consumed"] is True
+
+
+# --- dead letters -------------------------------------------------------------------------------------------
+
+
+def _dead(trial: Trial) -> EffectRow:
+    """The effect's row after its last attempt failed for good; the machine is back in ``idle``."""
+    (running,) = trial.instance.effects
+    (end,) = _finish(trial, "failed", error=EffectError("X", "It failed.")).ends
+    return running._replace(state=end.state, finalized_at_ms=end.finalized_at_ms, error=end.error, attempt=2)
+
+
+def _revive(trial: Trial, stored: EffectRow | None, **given: Any) -> Verdict:
+    command = ReviveEffect(key(), stored.effect_id if stored else "nobody", **given)
+    return trial.take(trial.judge.revive(trial.seat, command, stored, trial.moment))
+
+
+def test_a_dead_letter_is_given_back_in_a_version_that_changes_nothing_else(trial: Trial) -> None:
+    """D4, D10: recovery by an operator is journaled."""
+    dead = _dead(trial)
+    trial.now_ms += 500
+    before = trial.instance
+    verdict = _revive(trial, dead, request_id="r-1")
+    (recorded,) = verdict.recorded
+    row = recorded.row
+    assert _rows(verdict) == [("effect", "", "accepted", before.version + 1, False)]
+    assert (row.actor, row.request_id, row.from_value, row.to_value) == ("ada", "r-1", '"idle"', '"idle"')
+    assert json.loads(row.details or "") == {"retried": dead.effect_id}
+    assert row.context in (None, before.context_json)
+    assert verdict.revived == dead._replace(
+        state="available", max_attempts=4, scheduled_at_ms=trial.now_ms, lease_token="", finalized_at_ms=None
+    )
+    assert trial.instance.effects == (verdict.revived,)
+    assert json.loads(row.running_effects or "")[0][0] == dead.effect_id
+
+
+def test_the_machine_hears_of_the_end_of_a_revived_effect_as_of_the_first_time(trial: Trial) -> None:
+    dead = _dead(trial)
+    _revive(trial, dead)
+    _lease(trial, "2.secret")
+    verdict = _finish(trial, "failed", token="2.secret", error=EffectError("X", "Again."))
+    assert _rows(verdict) == [("effect", "REFUSED", "accepted", 4, False)]
+    assert trial.instance.effects == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ("completed", "has completed"),
+        ("cancelled", "was cancelled"),
+        ("available", "has not ended"),
+        ("running", "has not ended"),
+        ("retryable", "has not ended"),
+    ],
+)
+def test_only_what_was_discarded_can_be_given_back(trial: Trial, state: str, why: str) -> None:
+    stored = _dead(trial)._replace(state=state)
+    version = trial.instance.version
+    verdict = _revive(trial, stored)
+    assert isinstance(verdict.error, EffectNotRetryable)
+    assert why in verdict.error.message
+    assert _rows(verdict) == [("effect", "", "refused", version, False)]
+    assert verdict.recorded[0].row.reason == "EFFECT_NOT_RETRYABLE"
+
+
+def test_nothing_is_given_back_to_an_instance_that_would_not_hear_of_its_end(trial: Trial) -> None:
+    (running,) = trial.instance.effects
+    _finish(trial, output_json='{"receipt":"r"}')
+    assert trial.instance.snapshot.status == "done"
+    dead = running._replace(state="discarded", finalized_at_ms=trial.now_ms)
+    finished = _revive(trial, dead)
+    assert isinstance(finished.error, EffectNotRetryable)
+    assert "has finished" in finished.error.message
+    other = _revive(trial, dead._replace(uid="another"))
+    assert isinstance(other.error, EffectNotRetryable)
+    assert "was deleted" in other.error.message
+    trial.seat = trial.seat._replace(instance=None)
+    gone = trial.judge.revive(trial.seat, ReviveEffect(key(), dead.effect_id), dead, trial.moment)
+    assert isinstance(gone.error, EffectNotRetryable)
+    assert gone.recorded == ()
+
+
+def test_what_was_never_asked_for_cannot_be_given_back(trial: Trial) -> None:
+    verdict = trial.judge.revive(trial.seat, ReviveEffect(key(), "nobody"), None, trial.moment)
+    assert isinstance(verdict.error, EffectNotFound)
+    assert verdict.recorded == ()
+
+
+def test_another_end_under_the_same_lease_is_lost(trial: Trial) -> None:
+    (running,) = trial.instance.effects
+    _finish(trial, "failed", error=EffectError("X", "It failed."))
+    ended = running._replace(state="discarded", finalized_at_ms=trial.now_ms)
+    assert _finish(trial, "failed", stored=ended, error=EffectError("X", "It failed.")).error is None
+    late = _finish(trial, stored=ended)
+    assert isinstance(late.error, LeaseLost)
+    assert "was discarded" in late.error.message
