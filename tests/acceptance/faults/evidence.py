@@ -6,7 +6,8 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.acceptance.faults.ledger import ALARM_MS, Cause, Ledger
 from tests.acceptance.faults.linearizability import Row, violations
 from tests.acceptance.faults.load import History
 
-_RAN = re.compile(r"durachart\.effects\.log: .*? effect_id=(\S+)")
+_RAN = re.compile(r"(?:durachart\.effects\.log|ran): .*? effect_id=(\S+)")
 
 
 @dataclass(slots=True)
@@ -62,6 +63,15 @@ def postgres_engine(url: str) -> AsyncEngine:
         isolation_level="REPEATABLE READ",
         poolclass=NullPool,
     )
+
+
+@asynccontextmanager
+async def opened(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """An engine, disposed of at the end."""
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
 
 
 async def journaled(engine: AsyncEngine, instance_ids: Sequence[str]) -> set[str]:
@@ -121,7 +131,7 @@ def contradictions(evidence: Evidence, history: History, ran: str) -> list[str]:
 
 async def verification(engine: AsyncEngine) -> list[str]:
     """What `durachart verify` finds in the whole database: hashes, positions, and what replay comes to."""
-    verifier = StoreVerifier(StoreScan(engine, "under test"))
+    verifier = StoreVerifier(StoreScan(engine, "under test", str))
     found = []
     async for problems in verifier.problems():
         found += [str(problem) for problem in problems]

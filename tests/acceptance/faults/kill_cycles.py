@@ -26,7 +26,7 @@ from tests.processes import PATIENCE_S
 
 AT_ONCE, RUNNING = "while starting", "while running"
 # How often a place is reached in about half a second of the load.
-_TIMES = {"commit": 40, "reply": 40, "effect": 6, "timer": 3}
+_TIMES = {"commit": 40, "reply": 40, "lease": 6, "effect": 6, "timer": 3}
 # A place that is reached more seldom than expected is not waited for.
 _REACHED_WITHIN_S = 3.0
 
@@ -154,24 +154,23 @@ class Trial:
         The nodes take turns: while one is killed and started again, the others go on.
         """
         self._checked_calls = 0
-        engine = self.engine()
         nodes = range(len(self._ports))
         running: dict[int, Server] = {}
         for node in nodes[1:]:
             running[node] = await self.start(node=node)
         load.start()
-        for number, place in enumerate(where):
-            node = number % len(nodes)
-            if node in running:
-                await running.pop(node).kill()
-            await self._cycle(load, place, engine, node)
-            if len(nodes) > 1:
-                running[node] = await self.start(node=node)
+        async with evidence.opened(self.engine()) as engine:
+            for number, place in enumerate(where):
+                node = number % len(nodes)
+                if node in running:
+                    await running.pop(node).kill()
+                await self._cycle(load, place, engine, node)
+                if len(nodes) > 1:
+                    running[node] = await self.start(node=node)
         servers = [running.get(node) or await self.start(node=node) for node in nodes]
         for server in servers:
             await server.wait_ready()
         await self.finish(load, *servers)
-        await engine.dispose()
 
     async def _cycle(self, load: Load, place: str, engine: AsyncEngine, node: int) -> None:
         server = await self.start("" if place in (AT_ONCE, RUNNING) else place, node=node)
@@ -208,15 +207,14 @@ class Trial:
     async def finish(self, load: Load, *servers: Server) -> None:
         """Let everything come to rest, end the servers and check the whole history."""
         await load.stop()
-        engine = self.engine()
-        await _wait_settled(engine, servers)
-        await load.repeat(100)
-        for server in servers:
-            assert await server.stop() == 0
-        found = await evidence.gather(engine, load.instance_ids)
-        wrong = evidence.contradictions(found, load.history, self._nursery.stderr)
-        wrong += await evidence.verification(engine)
-        await engine.dispose()
+        async with evidence.opened(self.engine()) as engine:
+            await _wait_settled(engine, servers)
+            await load.repeat(100)
+            for server in servers:
+                assert await server.stop() == 0
+            found = await evidence.gather(engine, load.instance_ids)
+            wrong = evidence.contradictions(found, load.history, self._nursery.stderr)
+            wrong += await evidence.verification(engine)
         self._count(load, found)
         assert not wrong, f"{len(wrong)} contradictions:\n" + "\n".join(wrong[:20])
 

@@ -15,6 +15,10 @@ MACHINE_ID: Final = "ledger"
 ALARM_MS: Final = 300
 """From ARM to the tick that follows from it."""
 
+POST_HANDLER: Final = "ledger.post"
+"""Of the effects that a worker of its own runs."""
+
+_RETRY: Final = {"max_attempts": 100, "initial_backoff_ms": 10, "max_backoff_ms": 10}
 _MULTIPLIER: Final = 31
 _MODULUS: Final = 1_000_000_007
 
@@ -28,6 +32,7 @@ DOCUMENT: Final[Mapping[str, Any]] = {
             "NOTE": {"actions": ["add", "note"]},
             "NOTED": {"actions": "noted"},
             "REMARK": {"actions": ["add", "remark"]},
+            "POST": {"actions": ["add", "post"]},
             "BREAK": {"actions": "divide"},
         },
         "states": {
@@ -49,6 +54,7 @@ DOCUMENT: Final[Mapping[str, Any]] = {
             "divide": {"assign": {"count": "1 / (event.n - event.n)"}},
             "note": {"params": {"n": "event.n"}},
             "remark": {"params": {"n": "event.n"}},
+            "post": {"params": {"n": "event.n"}},
         },
     },
     "schemas": {
@@ -59,19 +65,13 @@ DOCUMENT: Final[Mapping[str, Any]] = {
         },
         "events": {
             name: {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-            for name in ("ADD", "NOTE", "REMARK", "ARM", "BREAK")
+            for name in ("ADD", "NOTE", "REMARK", "POST", "ARM", "BREAK")
         },
     },
     "effects": {
-        "note": {
-            "handler": "log",
-            "done": "NOTED",
-            "retry": {"max_attempts": 100, "initial_backoff_ms": 10, "max_backoff_ms": 10},
-        },
-        "remark": {
-            "handler": "log",
-            "retry": {"max_attempts": 100, "initial_backoff_ms": 10, "max_backoff_ms": 10},
-        },
+        "note": {"handler": "log", "done": "NOTED", "retry": _RETRY},
+        "remark": {"handler": "log", "retry": _RETRY},
+        "post": {"handler": POST_HANDLER, "done": "NOTED", "retry": _RETRY},
     },
 }
 
@@ -116,7 +116,7 @@ class Ledger(NamedTuple):
                 return self
             case ("event", "ADD"):
                 return self._added(cause.n) if cause.n > 0 else "GUARD_REJECTED"
-            case ("event", "NOTE" | "REMARK"):
+            case ("event", "NOTE" | "REMARK" | "POST"):
                 return self._added(cause.n)
             case ("event", "ARM"):
                 return "EVENT_NOT_ALLOWED" if self.armed else self._added(cause.n)._replace(armed=True)

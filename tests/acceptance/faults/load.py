@@ -66,6 +66,7 @@ class Shape:
         hot: Instances that half of the events go to.
         spread: Instances that share the other half.
         timeout_ms: Deadline of one call.
+        posts: Whether some events ask for effects that a worker of its own runs.
     """
 
     writers: int = 16
@@ -73,6 +74,7 @@ class Shape:
     hot: int = 2
     spread: int = 40
     timeout_ms: int = 3_000
+    posts: bool = False
 
 
 @dataclass(slots=True)
@@ -192,6 +194,8 @@ class Load:
                 instance_id = self._chance.choice(self._hot if self._chance.random() < 0.5 else self._spread)
                 await self._make(clients, instance_id)
                 (what,) = self._chance.choices(list(_MIX), list(_MIX.values()))
+                if what == "NOTE" and self.shape.posts and self._chance.random() < 0.7:
+                    what = "POST"
                 if what == READ:
                     await self._read(clients, instance_id)
                 elif what == AGAIN and self._asked:

@@ -1,12 +1,13 @@
-"""A process that has everything of the server imported, and forks a server whenever it is asked for one.
+"""A process that has everything of the server imported, and forks one whenever it is asked to; or a worker.
 
 Starting Python and importing the server takes seconds of a processor, which hundreds of restarts would spend
 on nothing. A forked server is ready in some 50 ms; from there on it is ``durachart serve`` as ever, run by
 the command line's own entry. The nursery has one thread and opens nothing that a fork must not share.
 
-One line of JSON asks for a server: ``{"arguments": [...], "environment": {...}, "directory": "...",
-"lease_ms": N or null}``. Lines answer: ``{"started": PID}``, and later ``{"ended": PID, "status": STATUS}``
-with the status as ``os.waitpid`` has it. When its input ends, the nursery kills what still runs and ends.
+One line of JSON asks for it: ``{"program": "serve" or "work", "arguments": [...], "environment": {...},
+"directory": "...", "lease_ms": N or null}``. Lines answer: ``{"started": PID}``, and later
+``{"ended": PID, "status": STATUS}`` with the status as ``os.waitpid`` has it. When its input ends, the
+nursery kills what still runs and ends.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import asyncpg
 import uvloop
 
 import durachart.app.server
@@ -29,14 +31,15 @@ from durachart.app import foreground, logs, machines
 from durachart.app.cli import application, main
 from durachart.workers.effect_worker import EffectWorker, EffectWorkerSettings
 from durachart.workers.timer_worker import TimerWorker, TimerWorkerSettings
+from tests.acceptance.faults import worker
 
 STDOUT, STDERR = "stdout.log", "stderr.log"
 # What a server imports when it needs it, and every fork would import anew.
-_IMPORTED = (aiosqlite, application, foreground, logs, machines, uvloop)
+_IMPORTED = (aiosqlite, application, asyncpg, foreground, logs, machines, uvloop)
 
 
-def _serve(asked: dict[str, Any]) -> int:
-    """Be the server that was asked for."""
+def _become(asked: dict[str, Any]) -> int:
+    """Be the process that was asked for."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     directory = Path(asked["directory"])
@@ -49,6 +52,16 @@ def _serve(asked: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(directory)
+    return _work(asked) if asked["program"] == "work" else _serve(asked)
+
+
+def _work(asked: dict[str, Any]) -> int:
+    (address,) = asked["arguments"]
+    uvloop.run(worker.work(address, asked["lease_ms"]))
+    return 0
+
+
+def _serve(asked: dict[str, Any]) -> int:
     if asked["lease_ms"] is not None:
         lease_ms = asked["lease_ms"]
         app: Any = durachart.app.server
@@ -64,7 +77,7 @@ def _fork(asked: dict[str, Any]) -> int:
         return pid
     status = 70
     try:
-        status = _serve(asked)
+        status = _become(asked)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:

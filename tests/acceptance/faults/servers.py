@@ -34,11 +34,11 @@ def free_port() -> int:
 
 
 class Server:
-    """A running ``durachart serve``.
+    """A running ``durachart serve``; or a worker.
 
     Attributes:
         pid: Its process.
-        address: Where gRPC listens.
+        address: Where gRPC listens; of a worker, that of its server.
         directory: Its logs.
     """
 
@@ -129,6 +129,12 @@ class Nursery:
             await process.wait()
             await nursery._listening
 
+    async def start_worker(self, address: str, *, lease_ms: int = 1_000) -> Server:
+        """Start a worker of the server at ``address``, with leases of its own, and wait until it works."""
+        worker = await self._start("work", [address], address, {}, lease_ms)
+        await worker.wait_ready()
+        return worker
+
     async def start(
         self,
         *arguments: str,
@@ -147,13 +153,20 @@ class Nursery:
                 default.
             env: Further environment variables.
         """
-        directory = self._scratch / f"server-{len(self.servers):04}"
-        directory.mkdir()
         address = f"127.0.0.1:{port}"
         extra = {**(env or {}), **({"DURACHART_CRASH_AT": crash_at} if crash_at else {})}
+        options = ["--listen", address, "--http", "off", *arguments]
+        return await self._start("serve", options, address, extra, lease_ms)
+
+    async def _start(
+        self, program: str, arguments: list[str], address: str, env: Mapping[str, str], lease_ms: int | None
+    ) -> Server:
+        directory = self._scratch / f"{program}-{len(self.servers):04}"
+        directory.mkdir()
         asked: dict[str, Any] = {
-            "arguments": ["--listen", address, "--http", "off", *arguments],
-            "environment": environment(extra),
+            "program": program,
+            "arguments": arguments,
+            "environment": environment(env),
             "directory": str(directory),
             "lease_ms": lease_ms,
         }

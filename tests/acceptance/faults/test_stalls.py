@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from durachart.store.schema import effects
+from tests.acceptance.faults.evidence import opened
 from tests.acceptance.faults.kill_cycles import Trial
 from tests.acceptance.faults.ledger import ALARM_MS
 from tests.acceptance.faults.load import Load, Shape
@@ -44,11 +45,9 @@ async def wait_halted(server: Server) -> None:
 async def wait_overdue(trial: Trial) -> None:
     """Wait until every lease has run out and every timer armed before is due."""
     halted_at_ms = time.time() * 1000
-    engine = trial.engine()
     leased = select(effects.c.scheduled_at_ms).where(effects.c.finalized_at_ms.is_(None))
-    async with engine.connect() as connection:
+    async with opened(trial.engine()) as engine, engine.connect() as connection:
         ends = (await connection.execute(leased)).scalars().all()
-    await engine.dispose()
     until_ms = max([halted_at_ms + ALARM_MS, *ends])
     while time.time() * 1000 <= until_ms:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
