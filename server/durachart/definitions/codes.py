@@ -133,6 +133,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, Code]]] = MappingProxyType(
         "Expressions": _errors(
             context_key_unknown="A context key that the schema of the context does not declare.",
             expression_invalid="An expression does not compile; with line and column.",
+            expression_too_large="An expression is longer, has more parts or is deeper than allowed.",
             expression_type="An expression disagrees with a schema; with line and column.",
             too_many_expressions="There are more expressions than allowed.",
         ),

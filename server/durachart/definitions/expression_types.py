@@ -8,6 +8,7 @@ the first customer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,10 @@ from durachart.expressions.types import join
 
 _STEP: Final = ("context", "event", "params", "now")
 _START: Final = ("context", "input", "now")
+_MAKES_NO_JSON: Final = re.compile(
+    r"""\b(type|bytes|int|uint|double|bool|string|list|map|null_type|google)\b|[bB][rR]?["']"""
+)
+"""What stands in every expression whose value is a type or bytes; most need not be compiled again to know."""
 
 
 def scopes_of(schemas: Schemas, states: Sequence[State]) -> Scopes:
@@ -161,7 +166,7 @@ class _Checker:
                 self._check_is_json(source, path, self.scopes.step)
 
     def _check_is_json(self, text: object, path: str, scope: Scope) -> None:
-        if path in self.reported or not isinstance(text, str):
+        if path in self.reported or not isinstance(text, str) or not _MAKES_NO_JSON.search(text):
             return
         try:
             found = compile_expression(text, scope=scope).result_type

@@ -17,13 +17,24 @@ from durachart.definitions.targets import Targets, split_path
 from durachart.engine.configuration import Configuration
 from durachart.engine.guards import Guard
 from durachart.engine.model import ContextEntry, Evaluate
-from durachart.expressions import Budget, CompileError, Expression, Scope, Type, compile_expression
+from durachart.expressions import (
+    Budget,
+    CompileError,
+    Expression,
+    ExpressionTooLarge,
+    Scope,
+    Type,
+    compile_expression,
+)
 
 MAX_GUARD_DEPTH = 64
 MAX_GUARD_PARTS = 1_000
 """Guards that one is made of, written out: asking it may ask them all, as often as they stand there."""
 MAX_EXPRESSIONS = 20_000
 """CEL texts in one definition; compiling that many takes a few seconds."""
+
+MAX_TOO_LARGE = 5
+"""Expressions over a limit of their own after which no other is compiled: each takes a while to refuse."""
 
 _SECTIONS = ("guards", "actions", "delays", "context", "outputs", "actors")
 
@@ -125,6 +136,7 @@ class Implementations:
                 self._malformed(pointer_below(path, section), "an object by name", content)
         self._guards: dict[str, Guard] = {}
         self._parts: dict[str, int] = {}
+        self._too_large = 0
         self._bodies: dict[str, ActionBody] = {}
         self._delays: dict[str, float | Evaluate | None] = {}
 
@@ -348,11 +360,15 @@ class Implementations:
     def _compile(
         self, text: str, path: str, expected: Type | None = None, scope: Scope | None = None
     ) -> Expression | None:
+        if self._too_large >= MAX_TOO_LARGE:
+            return None
         try:
             expression = compile_expression(text, scope=scope or self._scopes.step, expected=expected)
         except CompileError as error:
+            too_large = isinstance(error, ExpressionTooLarge)
+            self._too_large += too_large
             self.report.error(
-                "expression_invalid",
+                "expression_too_large" if too_large else "expression_invalid",
                 path,
                 error.message,
                 error.hint or "",

@@ -16,7 +16,7 @@ from durachart.definitions.build import compile_machine
 from durachart.definitions.effect_spec import EffectSpec, parse_effects
 from durachart.definitions.expression_types import check_types, scopes_of
 from durachart.definitions.findings import Finding
-from durachart.definitions.implementations import Plugins, within_expression_limit
+from durachart.definitions.implementations import MAX_TOO_LARGE, Plugins, within_expression_limit
 from durachart.definitions.lint import check_derived_data, check_trivial, check_write_frequency
 from durachart.definitions.names import check_integers, check_machine_id, check_names
 from durachart.definitions.references import References
@@ -101,6 +101,10 @@ def check_document(
         machine_path=machine_path,
         sources=sources,
     )
+    if sum(finding.code == "expression_too_large" for finding in built) >= MAX_TOO_LARGE:
+        return Checked(
+            None, schemas, effects, _merged(document, machine_path, [*reading.findings, *built], ())
+        )
     if reading.failed:
         machine = None
     sections = implementations if isinstance(implementations, Mapping) else {}

@@ -56,7 +56,7 @@ Where this is stricter or more lenient than other implementations
 """
 
 from durachart.expressions.budget import Budget
-from durachart.expressions.errors import BudgetExceeded, CompileError, EvaluationError
+from durachart.expressions.errors import BudgetExceeded, CompileError, EvaluationError, ExpressionTooLarge
 from durachart.expressions.expression import Expression, compile_expression
 from durachart.expressions.scope import Scope
 from durachart.expressions.types import Type
@@ -67,6 +67,7 @@ __all__ = [
     "CompileError",
     "EvaluationError",
     "Expression",
+    "ExpressionTooLarge",
     "Scope",
     "Type",
     "compile_expression",

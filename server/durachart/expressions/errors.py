@@ -41,6 +41,10 @@ class CompileError(ValueError):
         super().__init__(f"line {self.line}, column {self.column}: {message}{tail}")
 
 
+class ExpressionTooLarge(CompileError):
+    """The text is longer, has more parts, or is nested deeper than an expression may be."""
+
+
 class EvaluationError(Exception):
     """The expression has no value for these inputs.
 

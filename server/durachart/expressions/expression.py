@@ -20,7 +20,7 @@ from durachart.expressions.budget import Budget
 from durachart.expressions.checker import Checked, check
 from durachart.expressions.codegen import MARK, MARK_END, Generator, LiteralError
 from durachart.expressions.costs import cost_of
-from durachart.expressions.errors import BudgetExceeded, CompileError, EvaluationError
+from durachart.expressions.errors import BudgetExceeded, CompileError, EvaluationError, ExpressionTooLarge
 from durachart.expressions.fastpath import FastGenerator
 from durachart.expressions.parser import MAX_DEPTH, parse
 from durachart.expressions.scope import Scope
@@ -138,7 +138,7 @@ def _compile(text: str, scope: Scope, expected: Type | None) -> Expression:
         raise CompileError(problem.message, text, problem.offset) from None
     except (RecursionError, MemoryError):
         # The bounds keep every expression far from this, unless the caller's own stack is nearly full.
-        raise CompileError(
+        raise ExpressionTooLarge(
             f"the expression is nested too deeply (the limit is {MAX_DEPTH} levels)", text, 0
         ) from None
     return Expression(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, Never
 
-from durachart.expressions.errors import CompileError
+from durachart.expressions.errors import CompileError, ExpressionTooLarge
 from durachart.expressions.lexer import END, Token, tokenize
 from durachart.expressions.literals import integer_value, text_value
 from durachart.expressions.syntax import (
@@ -70,10 +70,10 @@ def parse(text: str) -> Expr:
     """Parse a whole expression.
 
     Raises:
-        CompileError: The text is not an expression, or is larger than the bounds above.
+        CompileError: The text is not an expression; ExpressionTooLarge: it is larger than the bounds above.
     """
     if len(text) > MAX_TEXT:
-        raise CompileError(
+        raise ExpressionTooLarge(
             f"the expression is {len(text)} characters long; the limit is {MAX_TEXT}",
             text[: MAX_TEXT + 1],
             MAX_TEXT,
@@ -130,7 +130,7 @@ class _Parser:
         """Count a node and refuse the one that crosses a bound."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise CompileError(
+            raise ExpressionTooLarge(
                 f"the expression has more than {MAX_NODES} parts", self.text, node.offset, "split it"
             )
         if node.depth > MAX_DEPTH:
@@ -138,7 +138,7 @@ class _Parser:
         return node
 
     def too_deep(self, offset: int) -> Never:
-        raise CompileError(
+        raise ExpressionTooLarge(
             f"the expression is nested more than {MAX_DEPTH} levels deep", self.text, offset, "split it"
         )
 

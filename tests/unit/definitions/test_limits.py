@@ -8,7 +8,7 @@ from durachart.definitions.build import build_machine, compile_machine
 from durachart.definitions.definition import check_definition
 from durachart.definitions.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_document
 from durachart.definitions.errors import DefinitionInvalid
-from durachart.definitions.implementations import MAX_EXPRESSIONS, MAX_GUARD_PARTS
+from durachart.definitions.implementations import MAX_EXPRESSIONS, MAX_GUARD_PARTS, MAX_TOO_LARGE
 from durachart.definitions.simulation import Simulator
 from durachart.definitions.states import MAX_ID_LENGTH, MAX_NESTING, MAX_STATES
 
@@ -143,6 +143,18 @@ def test_a_guard_is_made_of_no_more_guards_than_can_be_asked():
     doubled = {f"g{index}": {"and": [f"g{index - 1}"] * 2} for index in range(1, 60)}
     doubled = {"g0": "true", **doubled, "top": {"not": "g59"}}
     assert set(codes(machine, {"guards": doubled})) == {"guard_too_large"}
+
+
+@pytest.mark.parametrize(
+    "text", ["1+" * 40_000 + "1 > 0", "||".join(["true"] * 10_001), "(" * 65 + "true" + ")" * 65]
+)
+def test_some_expressions_that_are_too_large_are_enough(text):
+    guards = {f"g{index}": text for index in range(100)}
+    found = check_definition({"machine": {"id": "m"}, "implementations": {"guards": guards}})
+    assert [finding.code for finding in found] == ["expression_too_large"] * MAX_TOO_LARGE
+    assert all("than" in finding.message or "limit" in finding.message for finding in found)
+    two = check_definition({"machine": {"id": "m"}, "implementations": {"guards": {"a": text, "b": "("}}})
+    assert {"expression_too_large", "expression_invalid"} <= {finding.code for finding in two}
 
 
 def test_what_is_over_a_limit_is_looked_at_no_further():

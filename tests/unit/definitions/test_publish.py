@@ -377,7 +377,10 @@ def test_document_with_one_problem_has_one_finding(
     assert found(document(GUARDED, **sections)) == expected
 
 
-@pytest.mark.parametrize("text", ["type(1)", "b'x'"])
+@pytest.mark.parametrize(
+    "text",
+    ["type(1)", "b'x'", 'rb"x"', "bytes('x')", "int", "true ? string : bool", "google.protobuf.Timestamp"],
+)
 def test_what_json_cannot_hold_is_refused_wherever_it_would_be_kept(text: str) -> None:
     actions = GUARDED_IMPLEMENTATIONS["actions"]
     for sections, place in (
