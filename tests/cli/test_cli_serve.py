@@ -177,7 +177,8 @@ def test_broken_machines_are_listed_and_the_server_does_not_start(tmp_path: Path
     [
         (["--listen", "nowhere"], "--listen: 'nowhere' is not an address"),
         (["--http", "1.2.3.4:99999"], "--http"),
-        (["--db", "postgresql://x/y"], "--db: 'postgresql' is not a database this release can use"),
+        (["--db", "mysql://x/y"], "--db: 'mysql' is not a database this release can use"),
+        (["--db", "postgresql://x"], "--db: the URL names no database"),
         (["--db", "sqlite:///:memory:"], "would lose what was acknowledged"),
         (["--machines", "/dev/null"], "--machines: /dev/null is not a directory"),
         (["--cors-origin", "example"], "--cors-origin: 'example' is not an origin"),

@@ -46,6 +46,8 @@ from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.tokens import TokenRelay
 from durachart.runtime.views import MachineRecord
 from durachart.store.errors import StoreError
+from durachart.store.interface import Store
+from durachart.store.postgres.store import PostgresStore
 from durachart.store.sqlite.store import SqliteStore
 from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
 from durachart.workers.effect_worker import EffectWorker
@@ -72,7 +74,7 @@ class Server:
     Attributes:
         grpc: Where gRPC listens.
         http: Where gRPC-Web and Connect listen; None when they are off.
-        database: The file that holds everything.
+        database: What holds everything, for people.
         machines: What it brought along, at their current versions.
         runtime: Its runtime.
         service: Its service.
@@ -80,7 +82,7 @@ class Server:
 
     grpc: Address
     http: Address | None
-    database: Path
+    database: str
     machines: Sequence[MachineRecord]
     runtime: Runtime
     service: Service
@@ -112,7 +114,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
         _log.info("plug-ins loaded names=%s", ",".join(plugins.names))
     _probe(settings)
     observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint)))
-    if settings.database is None:
+    if settings.database is None and settings.postgres is None:
         _make_directory(settings.data_dir)
     runtime = _runtime(settings, observed, plugins, stack)
     await stack.enter_async_context(runtime.running())
@@ -133,7 +135,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     stack.callback(runtime.outbox.drain)
     assert addresses.grpc is not None
     stack.enter_context(seldom_collected())
-    return Server(addresses.grpc, addresses.http, settings.database_path, machines, runtime, service)
+    return Server(addresses.grpc, addresses.http, settings.database_shown, machines, runtime, service)
 
 
 def _probe(settings: Settings) -> None:
@@ -161,7 +163,11 @@ def _runtime(
         max_definition_bytes=limits.definition_bytes,
         max_microsteps=limits.microsteps,
     )
-    store = SqliteStore(settings.database_path)
+    store: Store
+    if settings.postgres is not None:
+        store = PostgresStore(settings.postgres)
+    else:
+        store = SqliteStore(settings.database_path)
     tracer = observed.provider.get_tracer("durachart.runtime") if observed.rpc is not None else None
     handlers = HANDLER_NAMES | plugins.effects.keys()
     checks = CheckingProcess(settings.plugins, handlers)

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from durachart.fronts.address import GRPC_DEFAULT, HTTP_DEFAULT, Address, parse_address
+from durachart.store.postgres.target import SCHEMES, PostgresTarget, TargetInvalid, parse_target
 from durachart.workers.http_targets import HttpTargets, read_hosts
 from durachart.workers.providers.settings import ProviderSettings
 from durachart.workers.retention_worker import RetentionSettings
@@ -55,6 +56,7 @@ class Settings:
         http: Where gRPC-Web and Connect listen; None: they are off.
         data_dir: Holds the database; made when missing.
         database: The SQLite file, in a directory that exists; None: ``durachart.db`` in ``data_dir``.
+        postgres: The PostgreSQL database that is used instead; None: a file is used.
         machines: Directory whose machines are published at the start; None: none are.
         plugins: Modules with plug-ins, beside those of installed packages.
         cors_origins: Web pages that may call; ``*`` is every page.
@@ -72,6 +74,7 @@ class Settings:
     http: Address | None = HTTP_DEFAULT
     data_dir: Path = Path("data")
     database: Path | None = None
+    postgres: PostgresTarget | None = None
     machines: Path | None = None
     plugins: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
@@ -86,8 +89,13 @@ class Settings:
 
     @property
     def database_path(self) -> Path:
-        """The file that holds everything."""
+        """The file that holds everything, where a file does."""
         return self.database if self.database is not None else self.data_dir / DATABASE_FILE
+
+    @property
+    def database_shown(self) -> str:
+        """What holds everything, for people; without a password."""
+        return f"postgresql://{self.postgres.shown}" if self.postgres is not None else str(self.database_path)
 
 
 def address(text: str, option: str) -> Address:
@@ -102,6 +110,20 @@ def address(text: str, option: str) -> Address:
         raise SettingInvalid(f"{option}: {error}") from error
 
 
+def postgres(url: str, option: str = "--db") -> PostgresTarget | None:
+    """The PostgreSQL database a URL names; None: it is not a URL of PostgreSQL.
+
+    Raises:
+        SettingInvalid: It is one and cannot be used.
+    """
+    if url.partition("://")[0] not in SCHEMES:
+        return None
+    try:
+        return parse_target(url)
+    except TargetInvalid as error:
+        raise SettingInvalid(f"{option}: {error}") from error
+
+
 def database(url: str, option: str = "--db") -> Path | None:
     """The database file a URL names; None for ``""``, which leaves it to the data directory.
 
@@ -110,7 +132,9 @@ def database(url: str, option: str = "--db") -> Path | None:
     """
     if not url:
         return None
-    example = "write sqlite:///FILE, or sqlite:////FILE for an absolute path"
+    example = (
+        "write sqlite:///FILE, sqlite:////FILE for an absolute path, or postgresql://USER@HOST:PORT/DATABASE"
+    )
     parts = urlsplit(url)
     if parts.scheme != "sqlite":
         raise SettingInvalid(

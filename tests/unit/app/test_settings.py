@@ -26,7 +26,7 @@ def test_database_urls_name_a_file(url: str, path: Path | None) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://h/d", "'postgresql' is not a database this release can use"),
+        ("mysql://h/d", "'mysql' is not a database this release can use"),
         ("states.db", "'states.db' is not a database"),
         ("sqlite://", "names no file"),
         ("sqlite://host/x", "names no file"),
@@ -39,6 +39,42 @@ def test_other_database_urls_say_what_would_do(url: str, says: str) -> None:
         settings.database(url)
     assert says in str(caught.value)
     assert str(caught.value).startswith("--db: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "dsn", "shown", "pool_size"),
+    [
+        ("postgres://h/d", "postgresql://h/d", "h/d", None),
+        ("postgresql://u:s%40cret@h:5433/d?pool_size=3&sslmode=require", None, "h:5433/d", 3),
+        ("postgresql:///d?host=/run/pg", "postgresql:///d?host=%2Frun%2Fpg", "/run/pg/d", None),
+        ("postgresql:///d", "postgresql:///d", "localhost/d", None),
+    ],
+)
+def test_postgresql_is_named_by_a_url(url: str, dsn: str | None, shown: str, pool_size: int | None) -> None:
+    target = settings.postgres(url)
+    assert target is not None
+    assert (target.shown, target.pool_size) == (shown, pool_size)
+    assert target.dsn == (dsn or "postgresql://u:s%40cret@h:5433/d?sslmode=require")
+    assert "cret" not in repr(target)
+    assert Settings(postgres=target).database_shown == f"postgresql://{shown}"
+    assert settings.postgres("sqlite:///x") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u:secret@h", "names no database"),
+        ("postgresql://u:secret@h:port/d", "cannot be read"),
+        ("postgresql://u:secret@h/d?pool_size=0", "it must be a number from 1 to 1,000"),
+        ("postgresql://u:secret@h/d?pool_size=many", "pool_size is 'many'"),
+    ],
+)
+def test_urls_of_postgresql_that_cannot_be_used(url: str, says: str) -> None:
+    with pytest.raises(SettingInvalid) as caught:
+        settings.postgres(url)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("--db: ")
+    assert "secret" not in str(caught.value)
 
 
 def test_addresses() -> None:

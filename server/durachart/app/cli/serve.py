@@ -72,7 +72,8 @@ def serve(
             "--db",
             metavar="URL",
             envvar="DURACHART_DB",
-            help="The database, sqlite:///FILE; durachart.db in the data directory by default.",
+            help="sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE; durachart.db in the data directory"
+            " by default.",
             rich_help_panel=_DATA,
             show_default=False,
         ),
@@ -275,11 +276,13 @@ def serve(
     from durachart.app.cli.exits import ExitCode, Failure
 
     try:
+        target = parse.postgres(db)
         chosen = parse.Settings(
             listen=parse.address(listen, "--listen"),
             http=None if http == parse.OFF else parse.address(http, "--http"),
             data_dir=data_dir,
-            database=parse.database(db),
+            database=None if target is not None else parse.database(db),
+            postgres=target,
             machines=parse.machines_directory(machines),
             plugins=tuple(plugins or ()),
             cors_origins=parse.origins(cors_origin or []),

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from durachart.store.errors import StoreFailed, StoreNotOpened
 from durachart.store.interface import (
     CommitResult,
+    Expirable,
     Hint,
     HintListener,
     Leased,
@@ -29,7 +30,7 @@ from durachart.store.interface import (
 )
 from durachart.store.keys import InstanceKey
 from durachart.store.migrate import upgrade
-from durachart.store.postgres import leases, timers
+from durachart.store.postgres import leases, retention, timers
 from durachart.store.postgres.bell import PostgresBell
 from durachart.store.postgres.commit import commit
 from durachart.store.postgres.connections import MIGRATION_LOCK, connect, prepare
@@ -103,6 +104,8 @@ class PostgresStore(Reads):
         self._new_uid = new_uid
         self._uid = ""
         self._pool: asyncpg.Pool | None = None
+        # Where cutting journals goes on.
+        self._cut_after: InstanceKey | None = None
         self.bell: Final = PostgresBell(self._connect)
         super().__init__(self._reading_engine(), describe, _read_final_revision)
 
@@ -169,9 +172,7 @@ class PostgresStore(Reads):
         """See ``Store``. Asked for at every GetState, so it takes the shorter way."""
         return (await self.load(Wanted([key]))).instances.get(key)
 
-    async def read_log(
-        self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()
-    ) -> LogPage:
+    async def read_log(self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()) -> LogPage:
         """See ``Store``. The whole log is what the tail of a node reads, so that takes the shorter way."""
         if match.keys is not None or match.machine is not None:
             return await super().read_log(after, limit, match, known)
@@ -249,6 +250,17 @@ class PostgresStore(Reads):
         """See ``Store``."""
         async with self._connection() as connection:
             return await timers.next_due(connection)
+
+    # --- retention ---
+
+    async def expire(self, what: Expirable, before_ms: int, limit: int) -> int:
+        """See ``Store``."""
+        async with self._connection() as connection:
+            if what != "journal":
+                return await retention.expire(connection, what, before_ms, limit)
+            cut = await retention.cut_journals(connection, before_ms, self._cut_after, limit)
+        self._cut_after = cut.after
+        return cut.removed
 
     # --- connections ---
 

@@ -23,9 +23,7 @@ _TAIL: Final = (
 )
 
 
-async def read_tail(
-    connection: asyncpg.Connection, after: int, limit: int, known: Sequence[int]
-) -> LogPage:
+async def read_tail(connection: asyncpg.Connection, after: int, limit: int, known: Sequence[int]) -> LogPage:
     """See ``Store.read_log``; of all instances."""
     rows = await connection.fetch(_TAIL, after, known, limit)
     final: int = rows[0][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 SCHEMES: Final = ("postgresql", "postgres")
 EXAMPLE: Final = "write postgresql://USER@HOST:PORT/DATABASE"
@@ -60,7 +60,7 @@ def parse_target(url: str) -> PostgresTarget:
             pool_size = _size(value)
     query = urlencode([option for option in options if option[0] != _POOL_SIZE])
     place = parts.netloc.rpartition("@")[2] or dict(options).get("host", "") or "localhost"
-    dsn = urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
+    dsn = f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
     return PostgresTarget(dsn, f"{place}/{database}", pool_size)
 
 
