@@ -20,7 +20,7 @@ from durachart.store.postgres.arrays import KEY, matches_key
 
 _LOCK: Final = 0x6475_7261_6578_7069
 """Advisory lock of whoever removes ("duraexpi")."""
-_ROWS: Final = 2_000
+_ROWS: Final = 500
 """Rows of a table that one call removes of journals, and of what instances left behind."""
 _STRETCH: Final = 1_100
 """Rows of a journal that are looked at to find where to cut it: more than lie between two whole contexts."""
