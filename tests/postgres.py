@@ -85,6 +85,17 @@ def _as_user() -> dict[str, Any]:
     return {"user": _UNPRIVILEGED, "group": _group()} if os.geteuid() == 0 else {}
 
 
+def _starting_as_user() -> tuple[list[str], dict[str, Any]]:
+    """What a command begins with, and further arguments, to be run as a user that PostgreSQL accepts.
+
+    With arguments alone Python forks, where else it would not; and a fork of a process in which gRPC is at
+    work now and then crashes in gRPC's own handlers.
+    """
+    if os.geteuid() == 0 and shutil.which("setpriv") is not None:
+        return ["setpriv", f"--reuid={_UNPRIVILEGED}", f"--regid={_group()}", "--clear-groups"], {}
+    return [], _as_user()
+
+
 def _group() -> str:
     import grp
 
@@ -163,14 +174,15 @@ class PostgresServer:
         if self._process is not None:
             return
         settings = [f"--{name}={value}" for name, value in self._options.items()]
+        prefix, as_user = _starting_as_user()
         process = subprocess.Popen(
-            [self._programs / "postgres", "-D", self.root / "data", *settings],
+            [*prefix, self._programs / "postgres", "-D", self.root / "data", *settings],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=self.root,
             env=_environment(),
-            **_as_user(),
+            **as_user,
         )
         ready = threading.Event()
         self._process = process
