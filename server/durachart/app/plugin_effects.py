@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from durachart.plugins.collection import PluginCollection
 from durachart.plugins.effects import EffectCall, EffectFailed, EffectRejected
@@ -35,6 +36,7 @@ class PluginEffectHandler:
             attempt.type,
             attempt.number,
             FrozenMapping(attempt.params),
+            partial(_step, attempt),
         )
         try:
             # Views of the parameters may be in it, which nothing below could write down.
@@ -50,6 +52,21 @@ class PluginEffectHandler:
             ) from failed
         except SystemExit as left:
             raise RuntimeError("the handler tried to end the server") from left
+
+
+async def _step(attempt: Attempt, name: str, work: Callable[[], Awaitable[object]]) -> object:
+    """A recorded step of a plug-in's handler, which knows its own exceptions and no others."""
+
+    async def thawed() -> object:
+        try:
+            return thaw(await work())
+        except (EffectRejected, EffectFailed) as failed:
+            raise errors.EffectFailure(failed.reason, failed.message, retryable=False) from failed
+
+    try:
+        return await attempt.step(name, thawed)
+    except errors.EffectFailure as failure:
+        raise (failure.__cause__ or failure) from None
 
 
 def plugin_handlers(plugins: PluginCollection, built_in: Collection[str]) -> tuple[EffectHandler, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from durachart.plugins.frozen import FrozenMapping
@@ -19,6 +20,9 @@ class EffectCall:
         type: The action type that asked for it.
         attempt: Which attempt, from 1.
         params: The action's parameters.
+        step: ``await call.step(NAME, work)`` does one step of the effect, a function that returns an
+            awaitable, and records that it is done; an attempt that follows skips it and gets what it yielded
+            (JSON). A step that was done when the server died, and not recorded, is done again.
     """
 
     namespace: str
@@ -28,6 +32,7 @@ class EffectCall:
     type: str
     attempt: int
     params: FrozenMapping
+    step: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[object]]
 
 
 class EffectFailed(Exception):

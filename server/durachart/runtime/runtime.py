@@ -30,13 +30,14 @@ from durachart.runtime.commands import (
     DeleteInstance,
     FinishEffect,
     FireTimer,
+    RecordStep,
     RetryEffect,
     SendEvent,
     StopEffect,
 )
 from durachart.runtime.doorbell import Doorbell
 from durachart.runtime.effect_reads import EffectReads
-from durachart.runtime.effect_views import EffectRecord, LeasedEffect
+from durachart.runtime.effect_views import EffectRecord, EffectStep, LeasedEffect
 from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
@@ -431,6 +432,10 @@ class Runtime:
     async def retry_effect(self, command: RetryEffect) -> None:
         """Give a failed attempt back for another one. Raises LeaseLost."""
         await self._outbox.retry(command)
+
+    async def record_step(self, command: RecordStep) -> EffectStep:
+        """Keep a named step of an attempt; see `Outbox.record_step`."""
+        return await self._outbox.record_step(command)
 
     @property
     def outbox(self) -> Outbox:

@@ -36,12 +36,12 @@ from durachart.runtime.errors import (
 )
 from durachart.workers.effect_runtime import EffectRuntime
 from durachart.workers.effect_tracing import begin_span, mark, traceparent_of
-from durachart.workers.errors import EffectFailure, EffectRejected
+from durachart.workers.errors import HANDLER_FAILED, EffectFailure, EffectRejected
 from durachart.workers.handlers import Attempt, EffectHandler
+from durachart.workers.steps import Steps
 
 _log = logging.getLogger(__name__)
 
-HANDLER_FAILED: Final = "HANDLER_FAILED"
 INTERRUPTED: Final = "INTERRUPTED"
 OUTPUT_INVALID: Final = "OUTPUT_INVALID"
 
@@ -109,7 +109,8 @@ class RunningAttempt:
         """Make the attempt and commit its end."""
         leased = self.leased
         params = json.loads(leased.params_json or "{}")
-        attempt = Attempt(leased.key, leased.effect_id, leased.type, leased.attempt, params)
+        steps = Steps(self._tools.runtime, leased)
+        attempt = Attempt(leased.key, leased.effect_id, leased.type, leased.attempt, params, steps)
         span = begin_span(self._tools.tracer, leased)
         heartbeat = asyncio.create_task(self._keep_lease())
         reach("effect.leased")
@@ -151,8 +152,12 @@ class RunningAttempt:
             )
         return self._after_failure(self._defect(asyncio.CancelledError("the handler cancelled itself")), span)
 
-    def _after_return(self, work: asyncio.Task[object], span: Span) -> EndCommand:
+    def _after_return(self, work: asyncio.Task[object], span: Span) -> EndCommand | None:
         error = work.exception()
+        if isinstance(error, LeaseLost):
+            # A step could not be recorded any more.
+            mark(span, "lost")
+            return None
         if error is None:
             output = work.result()
             try:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from durachart.runtime.commands import Caller, FinishEffect, RetryEffect
-from durachart.runtime.effect_views import EffectState, LeasedEffect
+from durachart.runtime.commands import Caller, FinishEffect, RecordStep, RetryEffect
+from durachart.runtime.effect_views import EffectState, EffectStep, LeasedEffect
 from durachart.store.keys import InstanceKey
 
 
@@ -29,6 +29,9 @@ class EffectRuntime(Protocol):
 
     async def retry_effect(self, command: RetryEffect) -> None:
         """Give a failed attempt back for another one."""
+
+    async def record_step(self, command: RecordStep) -> EffectStep:
+        """Keep a named step of an attempt; returns it as it is stored."""
 
     async def wait_effects(self, max_wait_s: float | None = None) -> bool:
         """Wait until effects may be leased."""

@@ -10,6 +10,11 @@ HANDLER_FAILED.
 
 from __future__ import annotations
 
+from typing import Final
+
+HANDLER_FAILED: Final = "HANDLER_FAILED"
+"""Reason of whatever a handler did not foresee."""
+
 
 class EffectFailure(Exception):
     """An attempt failed in a way its handler understands.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from durachart.store.keys import InstanceKey
+from durachart.workers.steps import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Attempt:
         type: The action type that asked for it.
         number: Which attempt, from 1.
         params: The action's parameters.
+        steps: What of it was done before.
         until_committed: What is entered here stays open until the attempt's end is on disk (or lost).
     """
 
@@ -28,7 +30,12 @@ class Attempt:
     type: str
     number: int
     params: Mapping[str, Any]
+    steps: Steps
     until_committed: ExitStack = field(default_factory=ExitStack)
+
+    async def step(self, name: str, work: Callable[[], Awaitable[object]]) -> object:
+        """Do a named step unless an earlier attempt completed it; see `Steps.do`."""
+        return await self.steps.do(name, work)
 
 
 class EffectHandler(Protocol):

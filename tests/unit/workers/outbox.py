@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from durachart.definitions.effect_spec import EffectSpec, RetryPolicy
-from durachart.runtime.commands import Caller, FinishEffect, RetryEffect
-from durachart.runtime.effect_views import EffectState, LeasedEffect
+from durachart.runtime.commands import Caller, FinishEffect, RecordStep, RetryEffect
+from durachart.runtime.effect_views import EffectState, EffectStep, LeasedEffect
 from durachart.runtime.errors import DurachartError, LeaseLost
 from durachart.store.keys import InstanceKey
+from durachart.workers.steps import Steps
 from tests.virtual_time import START, wall_clock
 
 KEY = InstanceKey("", "canvas", "c-1")
@@ -38,6 +39,26 @@ class Row:
     retries: list[RetryEffect] = field(default_factory=list)
     # When each attempt began, in seconds of simulated time.
     begun_at: list[float] = field(default_factory=list)
+    steps: dict[str, EffectStep] = field(default_factory=dict)
+
+    def leased(self) -> LeasedEffect:
+        return LeasedEffect(
+            key=KEY,
+            uid="u" * 32,
+            effect_id=self.effect_id,
+            type="act",
+            handler=self.spec.handler,
+            params_json=json.dumps(self.params),
+            attempt=self.attempt,
+            lease_token=self.token,
+            lease_expires_at=self.scheduled_at,
+            created_at=START,
+            machine_version=1,
+            traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            spec=self.spec,
+            max_attempts=self.max_attempts,
+            steps=tuple(self.steps.values()),
+        )
 
 
 class Outbox:
@@ -101,25 +122,7 @@ class Outbox:
             row.token = f"{row.effect_id}.{row.attempt}"
             row.scheduled_at = wall_clock() + lease
             row.begun_at.append(asyncio.get_running_loop().time())
-            leased.append(
-                LeasedEffect(
-                    key=KEY,
-                    uid="u" * 32,
-                    effect_id=row.effect_id,
-                    type="act",
-                    handler=row.spec.handler,
-                    params_json=json.dumps(row.params),
-                    attempt=row.attempt,
-                    lease_token=row.token,
-                    lease_expires_at=row.scheduled_at,
-                    created_at=START,
-                    machine_version=1,
-                    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-                    spec=row.spec,
-                    max_attempts=row.max_attempts,
-                    steps=(),
-                )
-            )
+            leased.append(row.leased())
         return leased
 
     async def extend_lease(
@@ -145,6 +148,17 @@ class Outbox:
         row.scheduled_at = wall_clock() + timedelta(milliseconds=command.delay_ms)
         row.max_attempts += not command.counts
         row.retries.append(command)
+
+    async def record_step(self, command: RecordStep) -> EffectStep:
+        await self._called("record_step")
+        row = self._held(command.effect_id, command.lease_token)
+        known = row.steps.get(command.name)
+        if known is None or known.state != "completed":
+            reason, message = command.error or ("", "")
+            row.steps[command.name] = EffectStep(
+                command.name, command.state, row.attempt, command.output_json, reason, message, START, None
+            )
+        return row.steps[command.name]
 
     async def wait_effects(self, max_wait_s: float | None = None) -> bool:
         await self._bell.wait()
@@ -193,3 +207,9 @@ def unavailable() -> DurachartError:
     from durachart.runtime.errors import StoreUnavailable
 
     return StoreUnavailable("the disk is full")
+
+
+def no_steps() -> Steps:
+    """For handlers that record none."""
+    spec = EffectSpec("act", "test")
+    return Steps(Outbox(), Row("e-1", spec, {}, START).leased())

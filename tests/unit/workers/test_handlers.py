@@ -27,7 +27,7 @@ from durachart.workers.log_handler import LogHandler
 from durachart.workers.providers.protocol import Finished, GenerationRequest, TextDelta, Usage
 from durachart.workers.providers.selection import Providers
 from durachart.workers.providers.settings import ProviderSettings
-from tests.unit.workers.outbox import KEY, Outbox
+from tests.unit.workers.outbox import KEY, Outbox, no_steps
 from tests.virtual_time import in_virtual_time, settle, wall_clock
 
 LOCAL = ProviderSettings(local_token_delay_ms=0)
@@ -75,7 +75,7 @@ class OneProvider(Providers):
 
 
 def attempt(**params: Any) -> Attempt:
-    return Attempt(KEY, "e-1", "generate", 1, params)
+    return Attempt(KEY, "e-1", "generate", 1, params, no_steps())
 
 
 def handler(*items: TextDelta | Finished | Exception, **relay: Any) -> tuple[GenerateHandler, Scripted]:

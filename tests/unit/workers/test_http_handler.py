@@ -17,7 +17,7 @@ from durachart.workers.http_client import LIMIT_BYTES
 from durachart.workers.http_handler import HttpHandler
 from durachart.workers.http_targets import HttpTargets, read_hosts
 from tests.unit.workers.http_peer import answer, serving
-from tests.unit.workers.outbox import KEY
+from tests.unit.workers.outbox import KEY, no_steps
 
 LOOPBACK = HttpTargets(allow=read_hosts(["127.0.0.0/8", "::1"]))
 
@@ -30,7 +30,7 @@ async def http() -> AsyncIterator[HttpHandler]:
 
 
 async def run(handler: HttpHandler, url: str, **params: Any) -> Any:
-    return await handler.run(Attempt(KEY, "e-1", "callApi", 1, {"url": url, **params}))
+    return await handler.run(Attempt(KEY, "e-1", "callApi", 1, {"url": url, **params}, no_steps()))
 
 
 async def failing(handler: HttpHandler, url: str, **params: Any) -> EffectFailure:
