@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -11,6 +12,14 @@ from durachart.app.cli.exits import ExitCode
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 EVERYWHERE = {"--server", "--namespace", "--timeout", "--json", "--help"}
+
+
+def parameters(command: Any) -> list[Any]:
+    """Of a command, or of all commands of a group."""
+    return [
+        *command.params,
+        *(one for each in getattr(command, "commands", {}).values() for one in each.params),
+    ]
 
 
 @pytest.fixture
@@ -27,7 +36,9 @@ def section(reference: str, command: str) -> str:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_described(reference: str, command: str) -> None:
     text = section(reference, command)
-    for parameter in COMMANDS[command].params:
+    for name in getattr(COMMANDS[command], "commands", {}):
+        assert f"`{command} {name}" in text, name
+    for parameter in parameters(COMMANDS[command]):
         for option in {one for one in parameter.opts if one.startswith("--")} - EVERYWHERE:
             assert f"`{option}" in text.replace("\n", " "), option
         for variable in [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []:
@@ -35,7 +46,7 @@ def test_every_command_and_option_is_described(reference: str, command: str) -> 
 
 
 def test_nothing_is_described_that_is_not_there(reference: str) -> None:
-    known = {option for command in COMMANDS.values() for one in command.params for option in one.opts}
+    known = {option for command in COMMANDS.values() for one in parameters(command) for option in one.opts}
     known |= EVERYWHERE | {"--install-completion", "--show-completion"}
     assert set(re.findall(r"`(--[a-z-]+)", reference)) <= known
     named = set(re.findall(r"^## ([a-z]+)", reference, re.MULTILINE))

@@ -11,7 +11,17 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from durachart.app.cli import generate, instances, machines, preview, serve, simulate, verify, watching
+from durachart.app.cli import (
+    effects,
+    generate,
+    instances,
+    machines,
+    preview,
+    serve,
+    simulate,
+    verify,
+    watching,
+)
 from durachart.app.cli.exits import MEANINGS, ExitCode, Failure, report
 from durachart.app.cli.options import DEFAULT_SERVER, JsonOption, Target
 from durachart.app.cli.terminal import ReaderGone
@@ -102,6 +112,7 @@ app.command(rich_help_panel=_USE)(watching.watch)
 app.command(rich_help_panel=_USE)(instances.journal)
 app.command(rich_help_panel=_USE)(instances.delete)
 app.command("instances", rich_help_panel=_USE)(instances.instances)
+app.add_typer(effects.effects, name="effects", rich_help_panel=_USE)
 app.command(rich_help_panel=_USE)(generate.generate)
 app.command(rich_help_panel=_DEFINE)(machines.publish)
 app.command(rich_help_panel=_DEFINE)(machines.validate)

@@ -95,7 +95,12 @@ def of_client_error(error: ClientError, server: str) -> Failure:
                 "allowed_events": list(error.allowed_events),
                 "guards": list(error.guards),
             }
-        case errors.Forbidden() | errors.Unauthenticated() | errors.ImplementationMissing():
+        case (
+            errors.Forbidden()
+            | errors.Unauthenticated()
+            | errors.ImplementationMissing()
+            | errors.EffectNotRetryable()
+        ):
             code = ExitCode.REFUSED
         case errors.VersionConflict():
             code = ExitCode.CONFLICT
