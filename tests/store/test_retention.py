@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from durachart.runtime.commands import DeleteInstance, FinishEffect, FireTimer
+from durachart.runtime.commands import DeleteInstance, FinishEffect, FireTimer, StopEffect
 from durachart.runtime.errors import InstanceExists, InstanceFinished, InstanceNotFound, WatchCompacted
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import WatchSpec, WatchTransition
@@ -223,7 +223,7 @@ async def test_a_revision_is_never_given_twice_after_the_newest_rows_went(make_s
         newest = await service.store.newest_revision()
         service.clock.now += DAY_MS + 1
         await expire_all(service)
-        assert await service.store.newest_revision() == newest
+        assert await service.store.newest_revision() >= newest
         later = service.clock
     async with serving(make_store, clock=later) as service:
         await service.create(key("b"))
@@ -240,8 +240,10 @@ async def test_an_instance_removed_under_a_cached_copy_is_gone_for_its_callers(s
     assert await service.store.expire("instances", before_ms, 10) == 1
     assert await service.store.expire("deleted", before_ms, 10) == 1
     with pytest.raises(InstanceNotFound):
+        await service.runtime.stop_effect(StopEffect(key("a"), request_id="r-stop"), ADA)
+    with pytest.raises(InstanceNotFound):
         await service.send("GO", None, key("a"))
-    assert "journal" not in await counts(service)
+    assert await counts(service) == {}
 
 
 async def test_each_batch_is_bounded_and_events_go_on_between_them(service: Service) -> None:

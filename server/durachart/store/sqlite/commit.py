@@ -113,19 +113,24 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
 
 
 def _require_living(connection: sqlite3.Connection, writes: Writes) -> None:
-    """Require the instances that refused something: retention may have removed one since it was cached."""
-    refusing = {(row.key, row.uid) for row in writes.journal if row.outcome == "refused" and row.uid}
-    if not refusing:
+    """Require the instances that were asked and stay as they are: retention may have removed one by now."""
+    asked = {(row.key, row.uid) for row in writes.journal if row.outcome == "refused" and row.uid}
+    answered = {request.key for request in writes.requests if request.answer is not None}
+    if not (asked or answered):
         return
     checked = {update.row.key for update in writes.updates}
     checked.update(row.key for row in writes.inserts)
     checked.update(deletion.tombstone.key for deletion in writes.deletes)
-    for key, uid in refusing:
-        if (
-            key not in checked
-            and not connection.execute(sql.SELECT_UID.sql, (shard(key), *key, uid)).fetchone()
-        ):
-            raise _NotCurrentError
+    for key, uid in asked:
+        if key not in checked:
+            _require_row(connection, sql.SELECT_UID, (shard(key), *key, uid))
+    for key in answered - checked:
+        _require_row(connection, sql.SELECT_HEAD, (shard(key), *key))
+
+
+def _require_row(connection: sqlite3.Connection, statement: sql.Statement, where: tuple[object, ...]) -> None:
+    if connection.execute(statement.sql, where).fetchone() is None:
+        raise _NotCurrentError
 
 
 def _end_effects(connection: sqlite3.Connection, writes: Writes) -> None:
