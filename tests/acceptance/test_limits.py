@@ -392,7 +392,7 @@ async def test_over_a_limit_the_service_says_which_and_by_how_much() -> None:
             ),
             (
                 json.dumps({**DOOR, "states": {f"s{n}": {} for n in range(600_000)}}),
-                "the document has at least 1,200,004 values; at most 1,000,000 are taken",
+                "the document has at least 1,200,003 values; at most 1,000,000 are taken",
             ),
         ):
             with pytest.raises(Refused) as refused:
