@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
@@ -45,6 +46,9 @@ class Metadata:
     def entries(self) -> tuple[Entry, ...]:
         """All keys and values, in order of arrival."""
         return self._entries
+
+
+_NO_METADATA = Metadata()
 
 
 class CallContext:
@@ -96,7 +100,7 @@ class CallContext:
         protocol: Protocol = "grpc",
     ) -> None:
         self.method = method
-        self.metadata = metadata or Metadata()
+        self.metadata = metadata or _NO_METADATA
         self.peer = peer
         self.deadline = deadline
         self.protocol: Protocol = protocol
@@ -106,8 +110,8 @@ class CallContext:
         self.traceparent = incoming_traceparent(self.metadata)
         self.farewell: Callable[[], Message] | None = None
         self.on_drain: Callable[[], None] | None = None
-        self._headers: list[Entry] = []
-        self._trailers: list[Entry] = []
+        self._headers: tuple[Entry, ...] = ()
+        self._trailers: tuple[Entry, ...] = ()
         self._headers_sent = False
 
     def time_remaining(self) -> float | None:
@@ -130,7 +134,7 @@ class CallContext:
         """
         if self._headers_sent:
             raise RuntimeError(f"cannot add header {key!r}: the headers of {self.method} were sent already")
-        self._headers.append(_checked(key, value))
+        self._headers += (_checked(key, value),)
 
     def add_trailer(self, key: str, value: str | bytes) -> None:
         """Send ``key: value`` after the last response, or with the error; arguments as in `add_header`.
@@ -138,16 +142,16 @@ class CallContext:
         Raises:
             ValueError: The key or the value cannot be sent.
         """
-        self._trailers.append(_checked(key, value))
+        self._trailers += (_checked(key, value),)
 
     def take_headers(self) -> tuple[Entry, ...]:
         """For fronts: the headers to send now; none can be added afterwards."""
         self._headers_sent = True
-        return tuple(self._headers)
+        return self._headers
 
     def trailers(self) -> tuple[Entry, ...]:
         """For fronts: the trailers added so far."""
-        return tuple(self._trailers)
+        return self._trailers
 
 
 def incoming_traceparent(metadata: Metadata) -> str:
@@ -156,6 +160,7 @@ def incoming_traceparent(metadata: Metadata) -> str:
     return value if value and _TRACEPARENT.match(value) else ""
 
 
+@lru_cache(maxsize=1024)
 def normalise_peer(peer: str) -> str:
     """Write a peer the same way for every front: ``192.0.2.1:4711``, ``[2001:db8::1]:4711``, ``unix:/path``.
 

@@ -7,7 +7,7 @@ the caller leaves unspecified is the reader's default, which the handler gives.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -44,6 +44,8 @@ from durachart.runtime.views import (
 from durachart.store.keys import InstanceKey
 
 MAX_FINDINGS = 1000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _STATUS = {"active": types.INSTANCE_STATUS_ACTIVE, "done": types.INSTANCE_STATUS_DONE}
 _STATUS_WANTED: dict[int, InstanceStatus | None] = {
@@ -91,15 +93,17 @@ def status_of(status: int) -> InstanceStatus | None:
 
 def send_event(request: instances.SendEventRequest) -> SendEvent:
     """The command of a validated request."""
+    ref = request.instance
+    event = request.event
     return SendEvent(
-        key=key_of(request.instance),
-        event_type=request.event.type,
-        data_json=request.event.data_json,
-        expected_version=request.expected_version if request.HasField("expected_version") else None,
-        request_id=request.request_id,
-        create_if_missing=request.create_if_missing,
-        input_json=request.input_json,
-        view=view_of(request.view, View.FULL),
+        InstanceKey(ref.namespace, ref.machine_id, ref.instance_id),
+        event.type,
+        event.data_json,
+        request.expected_version if request.HasField("expected_version") else None,
+        request.request_id,
+        request.create_if_missing,
+        request.input_json,
+        _VIEW.get(request.view, View.FULL),
     )
 
 
@@ -119,29 +123,55 @@ def instance_ref(key: InstanceKey) -> types.InstanceRef:
 def timestamp(at: datetime) -> Timestamp:
     """An aware instant as a message."""
     made = Timestamp()
-    made.FromDatetime(at)
+    _set_instant(made, at)
     return made
+
+
+def _set_instant(field: Timestamp, at: datetime) -> None:
+    """What `Timestamp.FromDatetime` does to an aware instant, in a fifth of the time."""
+    since = at - _EPOCH
+    field.seconds = since.days * 86_400 + since.seconds
+    field.nanos = since.microseconds * 1_000
 
 
 def instance_state(state: InstanceState) -> types.InstanceState:
     """One stored snapshot."""
-    made = types.InstanceState(
-        instance=instance_ref(state.key),
-        uid=state.uid,
-        version=state.version,
-        machine_version=state.machine_version,
-        value_json=state.value_json,
-        context_json=state.context_json,
-        allowed_events=state.allowed_events,
-        tags=state.tags,
-        meta_json=state.meta_json,
-        status=_STATUS[state.status],
-        output_json=state.output_json,
-        create_time=timestamp(state.created_at),
-        update_time=timestamp(state.updated_at),
-    )
+    made = types.InstanceState()
+    _fill_state(made, state)
+    return made
+
+
+def _fill_state(made: types.InstanceState, state: InstanceState) -> None:
+    """Set the fields of an empty message in place.
+
+    A message that is given to another's constructor is copied, and every field that is given costs
+    something, empty or not: with every answer this is several times as fast.
+    """
+    namespace, machine_id, instance_id = state.key
+    instance = made.instance
+    if namespace:
+        instance.namespace = namespace
+    instance.machine_id = machine_id
+    instance.instance_id = instance_id
+    made.uid = state.uid
+    made.version = state.version
+    made.machine_version = state.machine_version
+    made.value_json = state.value_json
+    made.status = _STATUS[state.status]
+    _set_instant(made.create_time, state.created_at)
+    _set_instant(made.update_time, state.updated_at)
+    if state.context_json:
+        made.context_json = state.context_json
+    if state.allowed_events:
+        made.allowed_events.extend(state.allowed_events)
+    if state.tags:
+        made.tags.extend(state.tags)
+    if state.meta_json:
+        made.meta_json = state.meta_json
     if state.labels:
         made.labels.update(state.labels)
+    if state.output_json:
+        made.output_json = state.output_json
     for effect in state.running_effects:
         made.running_effects.add(
             effect_id=effect.effect_id,
@@ -152,18 +182,20 @@ def instance_state(state: InstanceState) -> types.InstanceState:
             create_time=timestamp(effect.created_at),
         )
     if state.evaluated_at is not None:
-        made.evaluate_time.FromDatetime(state.evaluated_at)
-    return made
+        _set_instant(made.evaluate_time, state.evaluated_at)
 
 
 def accepted(answer: Accepted) -> instances.SendEventResponse:
     """The answer to an accepted event."""
-    return instances.SendEventResponse(
-        state=instance_state(answer.state),
-        changed=answer.changed,
-        replayed=answer.replayed,
-        effects=[journal_effect(effect) for effect in answer.effects],
-    )
+    made = instances.SendEventResponse()
+    _fill_state(made.state, answer.state)
+    if answer.changed:
+        made.changed = True
+    if answer.replayed:
+        made.replayed = True
+    for effect in answer.effects:
+        made.effects.append(journal_effect(effect))
+    return made
 
 
 def preview(shown: Preview) -> instances.PreviewEventResponse:

@@ -308,8 +308,9 @@ class Service:
             self._leave(ctx, code, reason)
 
     def _enter(self, ctx: CallContext) -> None:
+        if not self._running:
+            self._idle.clear()
         self._running += 1
-        self._idle.clear()
         if self._tracing is not None:
             self._tracing.begin(ctx)
 

@@ -68,9 +68,17 @@ def _instance(ref: types.InstanceRef, present: bool, field: str, problems: Probl
     if not present:
         problems.append(Violation(field, "is required"))
         return
-    _namespace(ref.namespace, f"{field}.namespace", problems)
-    _name(ref.machine_id, MAX_MACHINE_ID_CHARS, f"{field}.machine_id", problems)
-    _name(ref.instance_id, MAX_INSTANCE_ID_CHARS, f"{field}.instance_id", problems)
+    # Nearly every name is in order, and this is asked for every event: looked at once before it is explained.
+    if namespace := ref.namespace:
+        _namespace(namespace, f"{field}.namespace", problems)
+    if not _in_order(machine_id := ref.machine_id, MAX_MACHINE_ID_CHARS):
+        _name(machine_id, MAX_MACHINE_ID_CHARS, f"{field}.machine_id", problems)
+    if not _in_order(instance_id := ref.instance_id, MAX_INSTANCE_ID_CHARS):
+        _name(instance_id, MAX_INSTANCE_ID_CHARS, f"{field}.instance_id", problems)
+
+
+def _in_order(name: str, most: int) -> bool:
+    return 0 < len(name) <= most and name.isprintable()
 
 
 def _namespace(namespace: str, field: str, problems: Problems) -> None:

@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def require_key(key: InstanceKey) -> None:
     """Raises InvalidArgument unless the key can name an instance."""
     namespace, machine_id, instance_id = key
-    if len(namespace) > MAX_NAMESPACE or not _NAMESPACE.fullmatch(namespace):
+    if namespace and (len(namespace) > MAX_NAMESPACE or not _NAMESPACE.fullmatch(namespace)):
         raise InvalidArgument(
             "instance.namespace",
             f"must be at most {MAX_NAMESPACE} characters of A-Z, a-z, 0-9, '.', '_' and '-'",
@@ -35,7 +35,9 @@ def require_key(key: InstanceKey) -> None:
             "instance.machine_id",
             f"must have 1 to {MAX_MACHINE_ID} characters, none of them a control character",
         )
-    if not 0 < len(instance_id) <= MAX_INSTANCE_ID or _CONTROL.search(instance_id):
+    if not 0 < len(instance_id) <= MAX_INSTANCE_ID or (
+        not instance_id.isprintable() and _CONTROL.search(instance_id)
+    ):
         raise InvalidArgument(
             "instance.instance_id",
             f"must have 1 to {MAX_INSTANCE_ID} characters, none of them a control character",
