@@ -164,7 +164,10 @@ class Batch:
             self._record_request(ticket, verdict)
 
     def _known(self, ticket: Ticket) -> Reply | None:
-        """The reply to a request id that was used before; None: it was not."""
+        """The reply to a request id that was used before; None: it was not.
+
+        An id counts as used for as long as its row is there: at least for the window, until retention comes by.
+        """
         which = (ticket.key, ticket.request_id)
         first = self._answered.get(which)
         if first is not None and first.reply is not None:

@@ -17,14 +17,20 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from google.protobuf.message import Message
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from durachart.engine.codec import snapshot_to_json
 from durachart.engine.snapshot import Snapshot
+from durachart.rpc import convert
+from durachart.rpc.errors import error_of
+from durachart.rpc.gen import state_machine_service_pb2 as pb
+from durachart.rpc.gen.token_service_pb2 import StopGenerationResponse
 from durachart.runtime.commands import (
     Caller,
     CreateInstance,
+    DeleteInstance,
     EffectError,
     FailEffect,
     FinishEffect,
@@ -40,8 +46,9 @@ from durachart.runtime.errors import DurachartError
 from durachart.runtime.replay import repeat
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.store_verification import StoreVerifier
-from durachart.runtime.views import Accepted, Created
+from durachart.runtime.views import Accepted, Created, Deleted, Stopped
 from durachart.store.chain import first_broken
+from durachart.store.interface import StoredInstance
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow
 from durachart.store.sqlite.scan import scan_file
@@ -106,7 +113,10 @@ class Script:
             return chance.choice(WORK)
         if which < 0.3:
             return StopEffect(chance.choice(KEYS), request_id=request_id)
-        if which < 0.4:
+        if which < 0.34:
+            expected = chance.choice([None, None, chance.randrange(4)])
+            return DeleteInstance(chance.choice(KEYS), expected, request_id, chance.random() < 0.2)
+        if which < 0.44:
             given = chance.choice([LONG_INPUT, LONG_INPUT, "", '{"who":1}', "["])
             labels = chance.choice([{}, {"team": "red"}])
             return CreateInstance(chance.choice(KEYS), given, request_id, labels)
@@ -138,6 +148,8 @@ async def _ask(service: Service, run: Run, command: Any) -> None:
             answer = await runtime.send_event(command, ADA)
         elif isinstance(command, StopEffect):
             answer = await runtime.stop_effect(command, ADA)
+        elif isinstance(command, DeleteInstance):
+            answer = await runtime.delete_instance(command, ADA)
         else:
             answer = await _work(service, run, command)
     except DurachartError as error:
@@ -220,66 +232,120 @@ async def _check_instance(service: Service, of: InstanceKey, run: Run) -> None:
     store: Any = service.store
     entries = await store.list_journal(of, from_seq=1, limit=10_000)
     rows: list[JournalRow] = [entry.row for entry in entries]
-    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    purged = _purged(run, of)
+    first = rows[0].seq if rows and purged else 1
+    assert [row.seq for row in rows] == list(range(first, first + len(rows)))
     assert first_broken(rows) is None
     assert all(a.at_ms <= b.at_ms for a, b in pairwise(rows))
-    accepted = [row for row in rows if row.outcome == "accepted"]
-    assert [row.to_version for row in accepted] == list(range(len(accepted)))
     assert all(row.from_version == row.to_version and row.reason for row in rows if row.outcome == "refused")
+    lives: dict[str, list[JournalRow]] = {}
+    for row in rows:
+        if row.outcome == "accepted":
+            lives.setdefault(row.uid, []).append(row)
+    for number, life in enumerate(lives.values()):
+        versions = [row.to_version for row in life]
+        begins = 0 if number or not purged else versions[0]
+        assert versions == list(range(begins, begins + len(life)))
+        assert all(row.cause != "delete" for row in life[:-1])
+    _check_acknowledged(of, rows, run)
     stored = await store.get_instance(of)
+    timers = await store.due_timers(2**60, 1_000)
+    armed = {(row.timer_key, row.due_at_ms) for row in timers if row.key == of}
     if stored is None:
-        assert accepted == []
+        assert all(life[-1].cause == "delete" for life in lives.values())
+        assert armed == set()
         return
-    versions = _replayed(rows)
+    *ended, last = lives.items()
+    assert all(life[-1].cause == "delete" for _, life in ended)
+    assert last[0] == stored.row.uid
+    await _check_states(service, stored, last[1], armed)
+
+
+async def _check_states(
+    service: Service, stored: StoredInstance, life: list[JournalRow], armed: set[tuple[str, int]]
+) -> None:
+    versions = _replayed(life)
     last = json.loads(stored.row.internals)
     assert {**last, "context": json.loads(stored.row.context)} == versions[stored.row.version]
-    assert stored.row.version == len(accepted) - 1
+    assert stored.row.version == len(life) - 1
     # Every version can be read back from the journal alone.
-    shown = await service.runtime._history.transitions(await store.read_results(of, 1, len(rows)))
-    for transition in shown:
+    entries = await service.store.read_results(stored.row.key, life[0].seq, life[-1].seq)
+    for transition in await service.runtime._history.transitions(entries):
         snapshot = versions[transition.instance.version]
         assert json.loads(transition.instance.context_json) == snapshot["context"]
         assert json.loads(transition.instance.internals_json)["timers"] == snapshot["timers"]
-    timers = await store.due_timers(2**60, 1_000)
-    assert {(row.timer_key, row.due_at_ms) for row in timers if row.key == of} == {
-        (timer["id"], timer["due_at_ms"]) for timer in last["timers"]
-    }
-    _check_acknowledged(of, rows, run)
+    assert armed == {(timer["id"], timer["due_at_ms"]) for timer in last["timers"]}
+
+
+def _purged(run: Run, of: InstanceKey) -> bool:
+    return any(
+        isinstance(command, DeleteInstance)
+        and command.key == of
+        and command.purge
+        and isinstance(answer, Deleted)
+        for command, answer in run.answers
+    )
 
 
 def _check_acknowledged(of: InstanceKey, rows: Sequence[JournalRow], run: Run) -> None:
-    made = {row.to_version: row for row in rows if row.outcome == "accepted"}
+    made = {(row.uid, row.to_version): row for row in rows if row.outcome == "accepted"}
+    purged = _purged(run, of)
     for command, answer in run.answers:
-        if isinstance(answer, Accepted) and command.key == of:
-            row = made[answer.state.version]
-            assert (row.event_type, row.data) == (command.event_type, command.data_json)
-            assert answer.state.value_json == row.to_value
-        elif isinstance(answer, Created) and command.key == of:
-            assert made[0].uid == answer.state.uid
+        if isinstance(answer, Accepted | Created) and command.key == of:
+            row = made.get((answer.state.uid, answer.state.version))
+            if row is None:
+                assert purged
+            elif isinstance(answer, Accepted):
+                assert (row.event_type, row.data) == (command.event_type, command.data_json)
+                assert answer.state.value_json == row.to_value
+            else:
+                assert row.cause == "create"
+        elif isinstance(answer, Deleted) and command.key == of:
+            row = made.get((answer.state.uid, answer.state.version + 1))
+            assert purged if row is None else row.cause == "delete"
     events_by_request = Counter(row.request_id for row in rows if row.request_id and row.cause == "event")
     assert all(count == 1 for count in events_by_request.values())
 
 
 async def _check_answers_again(service: Service, run: Run) -> None:
-    """Ask again what was asked with a request id: the answers are the same, and nothing happens."""
+    """Ask again what was asked with a request id: the same bytes but for ``replayed``; nothing happens."""
     newest = await service.store.newest_revision()
     for command, answer in run.answers:
         recorded = getattr(command, "request_id", "") and (
             not isinstance(answer, DurachartError) or hasattr(answer, "replayed")
         )
-        if not recorded:
+        if not recorded or _purged(run, command.key):
             continue
         again = Run([], [])
         await _ask(service, again, command)
         (_, repeated) = again.answers[0]
-        if isinstance(answer, DurachartError):
-            assert type(repeated) is type(answer)
-            assert {**vars(repeated), "replayed": None} == {**vars(answer), "replayed": None}
-        elif isinstance(answer, Accepted | Created):
-            assert repeated == answer._replace(replayed=True)
-        else:
-            assert repeated == answer
+        assert _on_the_wire(repeated) == _on_the_wire(_as_replayed(answer))
     assert await service.store.newest_revision() == newest
+
+
+def _as_replayed(answer: Any) -> Any:
+    if isinstance(answer, DurachartError):
+        answer.replayed = True  # type: ignore[attr-defined]
+        return answer
+    return answer._replace(replayed=True) if hasattr(answer, "replayed") else answer
+
+
+def _on_the_wire(answer: Any) -> bytes:
+    """An answer as callers get it."""
+    if isinstance(answer, Exception):
+        return error_of(answer, "test").status().SerializeToString(deterministic=True)
+    if isinstance(answer, Accepted):
+        return convert.accepted(answer).SerializeToString(deterministic=True)
+    made: Message
+    if isinstance(answer, Created):
+        made = pb.CreateInstanceResponse(state=convert.instance_state(answer.state), replayed=answer.replayed)
+    elif isinstance(answer, Stopped):
+        state = convert.instance_state(answer.state)
+        made = StopGenerationResponse(state=state, stopped=answer.stopped, effect_id=answer.effect_id)
+    else:
+        assert isinstance(answer, Deleted)
+        made = pb.DeleteInstanceResponse(state=convert.instance_state(answer.state), replayed=answer.replayed)
+    return made.SerializeToString(deterministic=True)
 
 
 @settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
