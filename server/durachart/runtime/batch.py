@@ -166,7 +166,7 @@ class Batch:
     def _known(self, ticket: Ticket) -> Reply | None:
         """The reply to a request id that was used before; None: it was not.
 
-        An id counts as used for as long as its row is there: at least for the window, until retention comes by.
+        An id counts as used as long as its row is there: at least for the window, until retention comes by.
         """
         which = (ticket.key, ticket.request_id)
         first = self._answered.get(which)
