@@ -33,8 +33,8 @@ import sys, time, grpc
 from durachart_client.gen import effect_service_pb2 as pb
 from durachart_client.gen.effect_service_pb2_grpc import EffectServiceStub
 effects = EffectServiceStub(grpc.insecure_channel(sys.argv[1]))
-wanted = {"handlers": ["raw"], "worker_id": "first", "lease_duration": {"seconds": 2}, "wait": {"seconds": 60}}
-(leased,) = effects.LeaseEffects(pb.LeaseEffectsRequest(**wanted)).effects
+spans = {"lease_duration": {"seconds": 2}, "wait": {"seconds": 60}}
+(leased,) = effects.LeaseEffects(pb.LeaseEffectsRequest(handlers=["raw"], worker_id="first", **spans)).effects
 print(leased.lease_token, flush=True)
 time.sleep(3600)
 """

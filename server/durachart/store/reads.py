@@ -32,7 +32,7 @@ from durachart.store.interface import (
     LogPage,
     StoredInstance,
 )
-from durachart.store.keys import InstanceKey
+from durachart.store.keys import SHARDS, InstanceKey
 from durachart.store.log_reads import (
     Newest,
     accepted,
@@ -165,9 +165,7 @@ class Reads:
             .order_by(journal.c.seq)
         )
 
-    async def read_log(
-        self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()
-    ) -> LogPage:
+    async def read_log(self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()) -> LogPage:
         """See ``Store``."""
         async with self._reading() as connection:
             page = await read_log(connection, after, limit, match, await self._newest(connection))
@@ -318,23 +316,35 @@ class Reads:
         """See ``Store``."""
         columns = effects.c
         place = [columns[name] for name in EffectPosition._fields]
-        statement = select(effects).where(columns.namespace == match.namespace).order_by(*place).limit(limit)
-        if match.instance_id:
-            key = InstanceKey(match.namespace, match.machine_id, match.instance_id)
-            statement = statement.where(is_instance(effects, key))
-        elif match.machine_id:
-            statement = statement.where(columns.machine_id == match.machine_id)
+        wanted = select(effects).where(columns.namespace == match.namespace).order_by(*place)
+        if match.machine_id:
+            wanted = wanted.where(columns.machine_id == match.machine_id)
         if match.handler:
-            statement = statement.where(columns.handler == match.handler)
+            wanted = wanted.where(columns.handler == match.handler)
         if match.state:
             # Written out, so that the index of those that were discarded is known to hold them all.
-            statement = statement.where(columns.state == literal_column(f"'{_STATES[match.state]}'"))
-            if match.state in _UNFINISHED_STATES:
-                statement = statement.where(columns.finalized_at_ms.is_(None))
+            wanted = wanted.where(columns.state == literal_column(f"'{_STATES[match.state]}'"))
+        if match.state in _UNFINISHED_STATES:
+            wanted = wanted.where(columns.finalized_at_ms.is_(None))
         if after is not None:
-            statement = statement.where(tuple_(*place) > tuple_(*map(literal, after)))
+            wanted = wanted.where(tuple_(*place) > tuple_(*map(literal, after)))
+        if match.instance_id:
+            key = InstanceKey(match.namespace, match.machine_id, match.instance_id)
+            statements = [wanted.where(is_instance(effects, key))]
+        elif match.state == "discarded" or match.state in _UNFINISHED_STATES:
+            statements = [wanted]
+        else:
+            # All of a namespace or a machine: shard by shard they lie together, and others are passed over.
+            first = 0 if after is None else after.shard
+            statements = [wanted.where(columns.shard == shard) for shard in range(first, SHARDS)]
+        found: list[EffectRow] = []
         async with self._reading() as connection:
-            return [EffectRow(*row) for row in await connection.execute(statement)]
+            for statement in statements:
+                rows = await connection.execute(statement.limit(limit - len(found)))
+                found.extend(EffectRow(*row) for row in rows)
+                if len(found) == limit:
+                    break
+        return found
 
     async def _effect(self, statement: Select[Any]) -> EffectRow | None:
         async with self._reading() as connection:
