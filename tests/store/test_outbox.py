@@ -164,6 +164,19 @@ async def test_a_step_yields_json_of_a_bounded_size(service: Service, outbox: Ou
         await outbox.record_step(RecordStep(*_place(leased), "s", "completed", output))
 
 
+async def test_an_attempt_that_its_worker_breaks_off_does_not_count(
+    service: Service, outbox: Outbox
+) -> None:
+    await _go(service)
+    interrupted = EffectError("INTERRUPTED", "The worker was shut down.")
+    for attempt in range(1, 6):
+        leased = await _lease(outbox)
+        assert leased.attempt == attempt
+        assert await outbox.fail(FailEffect(*_place(leased), interrupted, 0), WORKER) is not None
+    leased = await _lease(outbox)
+    assert await outbox.fail(FailEffect(*_place(leased), interrupted, final=True), WORKER) is None
+
+
 # --- dead letters -----------------------------------------------------------------------------------------
 
 

@@ -394,7 +394,8 @@ class Outbox:
     async def fail(self, command: FailEffect, caller: Caller) -> datetime | None:
         """End an attempt as failed; returns when the next one may begin, None: there is none.
 
-        Repeating it does nothing, and answers the same.
+        Repeating it does nothing, and answers the same. An attempt that was INTERRUPTED, because its worker
+        ends, does not count.
 
         Raises:
             LeaseLost: The effect ended otherwise, or is another worker's by now.
@@ -406,6 +407,10 @@ class Outbox:
             return instant(row.scheduled_at_ms)
         if row is None or row.lease_token != lease_token:
             raise LeaseLost(key, effect_id)
+        if row.finalized_at_ms is None and error.reason == NOT_DELIVERED and not final:
+            # A worker that is shut down often must not use up the attempts of what it gives back.
+            given_back = RetryEffect(key, effect_id, lease_token, error, delay_ms or 0, counts=False)
+            return await self.retry(given_back)
         if row.finalized_at_ms is None and not final:
             definition = await self._registry.load(row.machine_id, row.machine_version)
             wait_ms = wait_before_next_ms(
