@@ -22,11 +22,14 @@ from tests.acceptance.faults import evidence
 from tests.acceptance.faults.ledger import document_json
 from tests.acceptance.faults.load import Load
 from tests.acceptance.faults.servers import Nursery, Server, free_port
+from tests.postgres import PostgresServer
 from tests.processes import PATIENCE_S
 
-AT_ONCE, RUNNING = "while starting", "while running"
+AT_ONCE, RUNNING, DATABASE = "while starting", "while running", "the database"
 # How often a place is reached in about half a second of the load.
 _TIMES = {"commit": 40, "reply": 40, "lease": 6, "effect": 6, "timer": 3}
+# What is on SQLite a moment in a transaction of its own is on PostgreSQL another process.
+_SQLITE_ONLY = ("commit.inside", "commit.written")
 # A place that is reached more seldom than expected is not waited for.
 _REACHED_WITHIN_S = 3.0
 
@@ -60,7 +63,7 @@ class Summary:
 
     @property
     def cycles(self) -> int:
-        """How many servers were killed."""
+        """How many processes were killed."""
         return self.killed.total()
 
     def __str__(self) -> str:
@@ -73,9 +76,21 @@ class Summary:
         )
 
 
-def places(count: int, chance: random.Random) -> list[str]:
-    """Where to kill, in random order: half of the kills at random instants, half at the named places."""
-    named = [point for point in POINTS if point.partition(".")[0] in _TIMES]
+def places(count: int, chance: random.Random, *, databases: int = 0, on_postgres: bool = False) -> list[str]:
+    """Where to kill, in random order: half of the kills at random instants, half at the named places.
+
+    Args:
+        count: Of servers.
+        chance: Chooses.
+        databases: How often the database is killed as well.
+        on_postgres: Whether that is what is beneath.
+    """
+    named = [
+        point
+        for point in POINTS
+        if point.partition(".")[0] in _TIMES and not (on_postgres and point in _SQLITE_ONLY)
+    ]
+    chance.shuffle(named)
     chosen = []
     for number in range(count):
         if number % 2:
@@ -83,6 +98,7 @@ def places(count: int, chance: random.Random) -> list[str]:
             chosen.append(f"{point}:{chance.randint(1, _TIMES[point.partition('.')[0]])}")
         else:
             chosen.append(AT_ONCE if number % 10 == 0 else RUNNING)
+    chosen += [DATABASE] * databases
     chance.shuffle(chosen)
     return chosen
 
@@ -99,6 +115,7 @@ class Trial:
         *,
         nodes: int = 1,
         lease_ms: int | None = None,
+        database: PostgresServer | None = None,
     ) -> None:
         """Prepare.
 
@@ -110,6 +127,7 @@ class Trial:
             nodes: How many servers are to work on the database at a time.
             lease_ms: How long effects and timers belong to a node that says nothing more; None: as long as
                 by default.
+            database: The server of the database, if it has one and may be killed.
         """
         self.summary = Summary()
         self.seed = seed
@@ -119,6 +137,7 @@ class Trial:
         self._arguments = arguments
         self._ports = [free_port() for _ in range(nodes)]
         self._lease_ms = lease_ms
+        self._database = database
         self._checked_calls = 0
 
     @property
@@ -158,9 +177,16 @@ class Trial:
         running: dict[int, Server] = {}
         for node in nodes[1:]:
             running[node] = await self.start(node=node)
+            await running[node].wait_ready()
         load.start()
         async with evidence.opened(self.engine()) as engine:
             for number, place in enumerate(where):
+                if place == DATABASE:
+                    for server in running.values():
+                        # A node that starts without a database says so and ends.
+                        await server.wait_ready()
+                    await self._kill_database(load)
+                    continue
                 node = number % len(nodes)
                 if node in running:
                     await running.pop(node).kill()
@@ -187,6 +213,15 @@ class Trial:
             self.summary.serving_s += time.monotonic() - began
         await server.kill()
         self.summary.killed[place.partition(":")[0]] += 1
+
+    async def _kill_database(self, load: Load) -> None:
+        assert self._database is not None
+        await load.wait_answers(20)
+        self._database.kill()
+        self.summary.killed[DATABASE] += 1
+        await load.wait_calls(load.shape.writers)
+        await self._database.wait_ready()
+        await load.wait_answers(20)
 
     async def _wait_crash(self, server: Server) -> None:
         try:
