@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Final
 
@@ -78,4 +79,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _said(error: OSError) -> str:
+    # asyncio words it in its own way; a resolver's numbers are none of the system's.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
     return (error.strerror or str(error) or type(error).__name__).lower()
