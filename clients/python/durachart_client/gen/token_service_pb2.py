@@ -26,13 +26,15 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as durachart_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n durachart/v1/token_service.proto\x12\x0c\x64urachart.v1\x1a\x18\x64urachart/v1/types.proto\"y\n\x12WatchTokensRequest\x12+\n\x08instance\x18\x01 \x01(\x0b\x32\x19.durachart.v1.InstanceRef\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x12\n\x06offset\x18\x04 \x01(\x03\x42\x02\x30\x01\"?\n\x13WatchTokensResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.durachart.v1.TokenFrame\"\xd2\x01\n\nTokenFrame\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\x06offset\x18\x03 \x01(\x03\x42\x02\x30\x01\x12\x17\n\x0bnext_offset\x18\x04 \x01(\x03\x42\x02\x30\x01\x12\x34\n\x07started\x18\x05 \x01(\x0b\x32!.durachart.v1.TokenAttemptStartedH\x00\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12%\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x16.durachart.v1.TokenEndH\x00\x42\x06\n\x04\x62ody\"$\n\x13TokenAttemptStarted\x12\r\n\x05model\x18\x01 \x01(\t\"\xb2\x02\n\x08TokenEnd\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.durachart.v1.TokenEnd.Outcome\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\'\n\x05usage\x18\x04 \x01(\x0b\x32\x18.durachart.v1.TokenUsage\x12\x15\n\rerror_message\x18\x05 \x01(\t\x12\x14\n\x0c\x65rror_reason\x18\x06 \x01(\t\"y\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_COMPLETED\x10\x01\x12\x13\n\x0fOUTCOME_STOPPED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x12\x15\n\x11OUTCOME_CANCELLED\x10\x04\"A\n\nTokenUsage\x12\x18\n\x0cinput_tokens\x18\x01 \x01(\x03\x42\x02\x30\x01\x12\x19\n\routput_tokens\x18\x02 \x01(\x03\x42\x02\x30\x01\"k\n\x15StopGenerationRequest\x12+\n\x08instance\x18\x01 \x01(\x0b\x32\x19.durachart.v1.InstanceRef\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"h\n\x16StopGenerationResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.durachart.v1.InstanceState\x12\x0f\n\x07stopped\x18\x02 \x01(\x08\x12\x11\n\teffect_id\x18\x03 \x01(\t2\xc1\x01\n\x0cTokenService\x12T\n\x0bWatchTokens\x12 .durachart.v1.WatchTokensRequest\x1a!.durachart.v1.WatchTokensResponse0\x01\x12[\n\x0eStopGeneration\x12#.durachart.v1.StopGenerationRequest\x1a$.durachart.v1.StopGenerationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n durachart/v1/token_service.proto\x12\x0c\x64urachart.v1\x1a\x18\x64urachart/v1/types.proto\"\x87\x01\n\x13\x41ppendTokensRequest\x12+\n\x08instance\x18\x01 \x01(\x0b\x32\x19.durachart.v1.InstanceRef\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x13\n\x0blease_token\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\"*\n\x14\x41ppendTokensResponse\x12\x12\n\x06length\x18\x01 \x01(\x03\x42\x02\x30\x01\"y\n\x12WatchTokensRequest\x12+\n\x08instance\x18\x01 \x01(\x0b\x32\x19.durachart.v1.InstanceRef\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x12\n\x06offset\x18\x04 \x01(\x03\x42\x02\x30\x01\"?\n\x13WatchTokensResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.durachart.v1.TokenFrame\"\xd2\x01\n\nTokenFrame\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\x06offset\x18\x03 \x01(\x03\x42\x02\x30\x01\x12\x17\n\x0bnext_offset\x18\x04 \x01(\x03\x42\x02\x30\x01\x12\x34\n\x07started\x18\x05 \x01(\x0b\x32!.durachart.v1.TokenAttemptStartedH\x00\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12%\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x16.durachart.v1.TokenEndH\x00\x42\x06\n\x04\x62ody\"$\n\x13TokenAttemptStarted\x12\r\n\x05model\x18\x01 \x01(\t\"\xb2\x02\n\x08TokenEnd\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.durachart.v1.TokenEnd.Outcome\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\'\n\x05usage\x18\x04 \x01(\x0b\x32\x18.durachart.v1.TokenUsage\x12\x15\n\rerror_message\x18\x05 \x01(\t\x12\x14\n\x0c\x65rror_reason\x18\x06 \x01(\t\"y\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_COMPLETED\x10\x01\x12\x13\n\x0fOUTCOME_STOPPED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x12\x15\n\x11OUTCOME_CANCELLED\x10\x04\"A\n\nTokenUsage\x12\x18\n\x0cinput_tokens\x18\x01 \x01(\x03\x42\x02\x30\x01\x12\x19\n\routput_tokens\x18\x02 \x01(\x03\x42\x02\x30\x01\"k\n\x15StopGenerationRequest\x12+\n\x08instance\x18\x01 \x01(\x0b\x32\x19.durachart.v1.InstanceRef\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"h\n\x16StopGenerationResponse\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.durachart.v1.InstanceState\x12\x0f\n\x07stopped\x18\x02 \x01(\x08\x12\x11\n\teffect_id\x18\x03 \x01(\t2\xc1\x01\n\x0cTokenService\x12T\n\x0bWatchTokens\x12 .durachart.v1.WatchTokensRequest\x1a!.durachart.v1.WatchTokensResponse0\x01\x12[\n\x0eStopGeneration\x12#.durachart.v1.StopGenerationRequest\x1a$.durachart.v1.StopGenerationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, __name__, _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_APPENDTOKENSRESPONSE'].fields_by_name['length']._loaded_options = None
+  _globals['_APPENDTOKENSRESPONSE'].fields_by_name['length']._serialized_options = b'0\001'
   _globals['_WATCHTOKENSREQUEST'].fields_by_name['offset']._loaded_options = None
   _globals['_WATCHTOKENSREQUEST'].fields_by_name['offset']._serialized_options = b'0\001'
   _globals['_TOKENFRAME'].fields_by_name['offset']._loaded_options = None
@@ -43,24 +45,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENUSAGE'].fields_by_name['input_tokens']._serialized_options = b'0\001'
   _globals['_TOKENUSAGE'].fields_by_name['output_tokens']._loaded_options = None
   _globals['_TOKENUSAGE'].fields_by_name['output_tokens']._serialized_options = b'0\001'
-  _globals['_WATCHTOKENSREQUEST']._serialized_start=76
-  _globals['_WATCHTOKENSREQUEST']._serialized_end=197
-  _globals['_WATCHTOKENSRESPONSE']._serialized_start=199
-  _globals['_WATCHTOKENSRESPONSE']._serialized_end=262
-  _globals['_TOKENFRAME']._serialized_start=265
-  _globals['_TOKENFRAME']._serialized_end=475
-  _globals['_TOKENATTEMPTSTARTED']._serialized_start=477
-  _globals['_TOKENATTEMPTSTARTED']._serialized_end=513
-  _globals['_TOKENEND']._serialized_start=516
-  _globals['_TOKENEND']._serialized_end=822
-  _globals['_TOKENEND_OUTCOME']._serialized_start=701
-  _globals['_TOKENEND_OUTCOME']._serialized_end=822
-  _globals['_TOKENUSAGE']._serialized_start=824
-  _globals['_TOKENUSAGE']._serialized_end=889
-  _globals['_STOPGENERATIONREQUEST']._serialized_start=891
-  _globals['_STOPGENERATIONREQUEST']._serialized_end=998
-  _globals['_STOPGENERATIONRESPONSE']._serialized_start=1000
-  _globals['_STOPGENERATIONRESPONSE']._serialized_end=1104
-  _globals['_TOKENSERVICE']._serialized_start=1107
-  _globals['_TOKENSERVICE']._serialized_end=1300
+  _globals['_APPENDTOKENSREQUEST']._serialized_start=77
+  _globals['_APPENDTOKENSREQUEST']._serialized_end=212
+  _globals['_APPENDTOKENSRESPONSE']._serialized_start=214
+  _globals['_APPENDTOKENSRESPONSE']._serialized_end=256
+  _globals['_WATCHTOKENSREQUEST']._serialized_start=258
+  _globals['_WATCHTOKENSREQUEST']._serialized_end=379
+  _globals['_WATCHTOKENSRESPONSE']._serialized_start=381
+  _globals['_WATCHTOKENSRESPONSE']._serialized_end=444
+  _globals['_TOKENFRAME']._serialized_start=447
+  _globals['_TOKENFRAME']._serialized_end=657
+  _globals['_TOKENATTEMPTSTARTED']._serialized_start=659
+  _globals['_TOKENATTEMPTSTARTED']._serialized_end=695
+  _globals['_TOKENEND']._serialized_start=698
+  _globals['_TOKENEND']._serialized_end=1004
+  _globals['_TOKENEND_OUTCOME']._serialized_start=883
+  _globals['_TOKENEND_OUTCOME']._serialized_end=1004
+  _globals['_TOKENUSAGE']._serialized_start=1006
+  _globals['_TOKENUSAGE']._serialized_end=1071
+  _globals['_STOPGENERATIONREQUEST']._serialized_start=1073
+  _globals['_STOPGENERATIONREQUEST']._serialized_end=1180
+  _globals['_STOPGENERATIONRESPONSE']._serialized_start=1182
+  _globals['_STOPGENERATIONRESPONSE']._serialized_end=1286
+  _globals['_TOKENSERVICE']._serialized_start=1289
+  _globals['_TOKENSERVICE']._serialized_end=1482
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 # Generated from proto/ by `make generate`; do not edit.
 import datetime
 
+from . import token_service_pb2 as _token_service_pb2
 from . import types_pb2 as _types_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -189,28 +190,47 @@ class GetStateResponse(_message.Message):
     def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ...) -> None: ...
 
 class WatchStateRequest(_message.Message):
-    __slots__ = ("instances", "filter", "resume_token", "view", "progress_interval", "end_on_final")
+    __slots__ = ("instances", "filter", "resume_token", "view", "progress_interval", "end_on_final", "conflate", "include_tokens")
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     END_ON_FINAL_FIELD_NUMBER: _ClassVar[int]
+    CONFLATE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     instances: _containers.RepeatedCompositeFieldContainer[_types_pb2.InstanceRef]
     filter: WatchFilter
     resume_token: str
     view: _types_pb2.InstanceView
     progress_interval: _duration_pb2.Duration
     end_on_final: bool
-    def __init__(self, instances: _Optional[_Iterable[_Union[_types_pb2.InstanceRef, _Mapping]]] = ..., filter: _Optional[_Union[WatchFilter, _Mapping]] = ..., resume_token: _Optional[str] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ..., progress_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_on_final: _Optional[bool] = ...) -> None: ...
+    conflate: bool
+    include_tokens: bool
+    def __init__(self, instances: _Optional[_Iterable[_Union[_types_pb2.InstanceRef, _Mapping]]] = ..., filter: _Optional[_Union[WatchFilter, _Mapping]] = ..., resume_token: _Optional[str] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ..., progress_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_on_final: _Optional[bool] = ..., conflate: _Optional[bool] = ..., include_tokens: _Optional[bool] = ...) -> None: ...
 
 class WatchFilter(_message.Message):
-    __slots__ = ("namespace", "machine_id")
+    __slots__ = ("namespace", "machine_id", "state_ids", "tags", "labels", "status")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     MACHINE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_IDS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     machine_id: str
-    def __init__(self, namespace: _Optional[str] = ..., machine_id: _Optional[str] = ...) -> None: ...
+    state_ids: _containers.RepeatedScalarFieldContainer[str]
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    labels: _containers.ScalarMap[str, str]
+    status: _types_pb2.InstanceStatus
+    def __init__(self, namespace: _Optional[str] = ..., machine_id: _Optional[str] = ..., state_ids: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., status: _Optional[_Union[_types_pb2.InstanceStatus, str]] = ...) -> None: ...
 
 class WatchStateResponse(_message.Message):
     __slots__ = ("frames",)
@@ -219,7 +239,7 @@ class WatchStateResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[WatchFrame, _Mapping]]] = ...) -> None: ...
 
 class WatchFrame(_message.Message):
-    __slots__ = ("resume_token", "snapshot", "transition", "synced", "progress", "closing", "deleted")
+    __slots__ = ("resume_token", "snapshot", "transition", "synced", "progress", "closing", "deleted", "gap", "tokens")
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     TRANSITION_FIELD_NUMBER: _ClassVar[int]
@@ -227,6 +247,8 @@ class WatchFrame(_message.Message):
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     CLOSING_FIELD_NUMBER: _ClassVar[int]
     DELETED_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
     resume_token: str
     snapshot: _types_pb2.InstanceState
     transition: WatchTransition
@@ -234,17 +256,21 @@ class WatchFrame(_message.Message):
     progress: WatchProgress
     closing: WatchClosing
     deleted: WatchDeleted
-    def __init__(self, resume_token: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., transition: _Optional[_Union[WatchTransition, _Mapping]] = ..., synced: _Optional[_Union[WatchSynced, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., closing: _Optional[_Union[WatchClosing, _Mapping]] = ..., deleted: _Optional[_Union[WatchDeleted, _Mapping]] = ...) -> None: ...
+    gap: WatchGap
+    tokens: WatchTokenFrames
+    def __init__(self, resume_token: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., transition: _Optional[_Union[WatchTransition, _Mapping]] = ..., synced: _Optional[_Union[WatchSynced, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., closing: _Optional[_Union[WatchClosing, _Mapping]] = ..., deleted: _Optional[_Union[WatchDeleted, _Mapping]] = ..., gap: _Optional[_Union[WatchGap, _Mapping]] = ..., tokens: _Optional[_Union[WatchTokenFrames, _Mapping]] = ...) -> None: ...
 
 class WatchTransition(_message.Message):
-    __slots__ = ("state", "entry", "changed")
+    __slots__ = ("state", "entry", "changed", "matches")
     STATE_FIELD_NUMBER: _ClassVar[int]
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
     state: _types_pb2.InstanceState
     entry: _types_pb2.JournalEntry
     changed: bool
-    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., entry: _Optional[_Union[_types_pb2.JournalEntry, _Mapping]] = ..., changed: _Optional[bool] = ...) -> None: ...
+    matches: bool
+    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., entry: _Optional[_Union[_types_pb2.JournalEntry, _Mapping]] = ..., changed: _Optional[bool] = ..., matches: _Optional[bool] = ...) -> None: ...
 
 class WatchDeleted(_message.Message):
     __slots__ = ("instance", "uid", "entry")
@@ -255,6 +281,24 @@ class WatchDeleted(_message.Message):
     uid: str
     entry: _types_pb2.JournalEntry
     def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., uid: _Optional[str] = ..., entry: _Optional[_Union[_types_pb2.JournalEntry, _Mapping]] = ...) -> None: ...
+
+class WatchGap(_message.Message):
+    __slots__ = ("state", "previous_version", "matches")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.InstanceState
+    previous_version: int
+    matches: bool
+    def __init__(self, state: _Optional[_Union[_types_pb2.InstanceState, _Mapping]] = ..., previous_version: _Optional[int] = ..., matches: _Optional[bool] = ...) -> None: ...
+
+class WatchTokenFrames(_message.Message):
+    __slots__ = ("instance", "frames")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    frames: _containers.RepeatedCompositeFieldContainer[_token_service_pb2.TokenFrame]
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., frames: _Optional[_Iterable[_Union[_token_service_pb2.TokenFrame, _Mapping]]] = ...) -> None: ...
 
 class WatchSynced(_message.Message):
     __slots__ = ()
@@ -275,20 +319,35 @@ class WatchClosing(_message.Message):
     def __init__(self, message: _Optional[str] = ..., reconnect_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ListInstancesRequest(_message.Message):
-    __slots__ = ("namespace", "machine_id", "status", "page_size", "page_token", "view")
+    __slots__ = ("namespace", "machine_id", "status", "page_size", "page_token", "view", "state_ids", "tags", "labels", "filter")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     MACHINE_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    STATE_IDS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     machine_id: str
     status: _types_pb2.InstanceStatus
     page_size: int
     page_token: str
     view: _types_pb2.InstanceView
-    def __init__(self, namespace: _Optional[str] = ..., machine_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.InstanceStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ...) -> None: ...
+    state_ids: _containers.RepeatedScalarFieldContainer[str]
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    labels: _containers.ScalarMap[str, str]
+    filter: str
+    def __init__(self, namespace: _Optional[str] = ..., machine_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.InstanceStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_types_pb2.InstanceView, str]] = ..., state_ids: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListInstancesResponse(_message.Message):
     __slots__ = ("instances", "next_page_token")

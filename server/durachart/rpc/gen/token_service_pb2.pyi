@@ -9,6 +9,26 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AppendTokensRequest(_message.Message):
+    __slots__ = ("instance", "effect_id", "lease_token", "model", "text")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_ID_FIELD_NUMBER: _ClassVar[int]
+    LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    instance: _types_pb2.InstanceRef
+    effect_id: str
+    lease_token: str
+    model: str
+    text: str
+    def __init__(self, instance: _Optional[_Union[_types_pb2.InstanceRef, _Mapping]] = ..., effect_id: _Optional[str] = ..., lease_token: _Optional[str] = ..., model: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class AppendTokensResponse(_message.Message):
+    __slots__ = ("length",)
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    length: int
+    def __init__(self, length: _Optional[int] = ...) -> None: ...
+
 class WatchTokensRequest(_message.Message):
     __slots__ = ("instance", "effect_id", "attempt", "offset")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]

@@ -10,6 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { Event, InstanceRef, InstanceState, InstanceStatus, InstanceView, JournalEffect, JournalEntry } from "./types_pb.js";
 import type { Status } from "../../google/rpc/status_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { TokenFrame } from "./token_service_pb.js";
 
 /**
  * Describes the file durachart/v1/state_machine_service.proto.
@@ -654,6 +655,21 @@ export declare type WatchStateRequest = Message<"durachart.v1.WatchStateRequest"
    * @generated from field: bool end_on_final = 6;
    */
   endOnFinal: boolean;
+
+  /**
+   * When the reader cannot keep up, skip to the latest state of each instance it has missed transitions of, with a `gap` frame each. Otherwise
+   * every transition is sent, however late.
+   *
+   * @generated from field: bool conflate = 7;
+   */
+  conflate: boolean;
+
+  /**
+   * Send the text of generations of the watched instances as well, in `tokens` frames: what there is so far, then what comes.
+   *
+   * @generated from field: bool include_tokens = 8;
+   */
+  includeTokens: boolean;
 };
 
 /**
@@ -681,6 +697,34 @@ export declare type WatchFilter = Message<"durachart.v1.WatchFilter"> & {
    * @generated from field: string machine_id = 2;
    */
   machineId: string;
+
+  /**
+   * Only instances with at least one active state of these ids, for example "order.confirmed". Empty: any.
+   *
+   * @generated from field: repeated string state_ids = 3;
+   */
+  stateIds: string[];
+
+  /**
+   * Only instances that have all of these tags. Empty: any.
+   *
+   * @generated from field: repeated string tags = 4;
+   */
+  tags: string[];
+
+  /**
+   * Only instances with all of these labels. Empty: any.
+   *
+   * @generated from field: map<string, string> labels = 5;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * Only this status. Unspecified: any.
+   *
+   * @generated from field: durachart.v1.InstanceStatus status = 6;
+   */
+  status: InstanceStatus;
 };
 
 /**
@@ -775,6 +819,23 @@ export declare type WatchFrame = Message<"durachart.v1.WatchFrame"> & {
      */
     value: WatchDeleted;
     case: "deleted";
+  } | {
+    /**
+     * Transitions of an instance were skipped; this is its latest state. Only with `conflate`, or where the journal cannot be read.
+     *
+     * @generated from field: durachart.v1.WatchGap gap = 8;
+     */
+    value: WatchGap;
+    case: "gap";
+  } | {
+    /**
+     * Text of a generation of a watched instance. Only with `include_tokens`. Not covered by the resume token: after a reconnect the text comes
+     * from its beginning.
+     *
+     * @generated from field: durachart.v1.WatchTokenFrames tokens = 9;
+     */
+    value: WatchTokenFrames;
+    case: "tokens";
   } | { case: undefined; value?: undefined };
 };
 
@@ -810,6 +871,14 @@ export declare type WatchTransition = Message<"durachart.v1.WatchTransition"> & 
    * @generated from field: bool changed = 3;
    */
   changed: boolean;
+
+  /**
+   * Whether the state matches the watch's filter. When it does not, the instance has just left what is watched; transitions that matched
+   * neither before nor after are not sent. Always true without a filter.
+   *
+   * @generated from field: bool matches = 4;
+   */
+  matches: boolean;
 };
 
 /**
@@ -851,6 +920,67 @@ export declare type WatchDeleted = Message<"durachart.v1.WatchDeleted"> & {
  * Use `create(WatchDeletedSchema)` to create a new message.
  */
 export declare const WatchDeletedSchema: GenMessage<WatchDeleted>;
+
+/**
+ * WatchGap replaces transitions that were skipped.
+ *
+ * @generated from message durachart.v1.WatchGap
+ */
+export declare type WatchGap = Message<"durachart.v1.WatchGap"> & {
+  /**
+   * The latest state.
+   *
+   * @generated from field: durachart.v1.InstanceState state = 1;
+   */
+  state?: InstanceState | undefined;
+
+  /**
+   * Version of the last frame of this instance on this stream; what lies between was skipped. -1: there was none.
+   *
+   * @generated from field: int64 previous_version = 2 [jstype = JS_STRING];
+   */
+  previousVersion: string;
+
+  /**
+   * Whether the state matches the watch's filter. Always true without a filter.
+   *
+   * @generated from field: bool matches = 3;
+   */
+  matches: boolean;
+};
+
+/**
+ * Describes the message durachart.v1.WatchGap.
+ * Use `create(WatchGapSchema)` to create a new message.
+ */
+export declare const WatchGapSchema: GenMessage<WatchGap>;
+
+/**
+ * WatchTokenFrames carries text of one instance's generation.
+ *
+ * @generated from message durachart.v1.WatchTokenFrames
+ */
+export declare type WatchTokenFrames = Message<"durachart.v1.WatchTokenFrames"> & {
+  /**
+   * Whose generation.
+   *
+   * @generated from field: durachart.v1.InstanceRef instance = 1;
+   */
+  instance?: InstanceRef | undefined;
+
+  /**
+   * At least one frame, in order, as WatchTokens sends them.
+   *
+   * @generated from field: repeated durachart.v1.TokenFrame frames = 2;
+   */
+  frames: TokenFrame[];
+};
+
+/**
+ * Describes the message durachart.v1.WatchTokenFrames.
+ * Use `create(WatchTokenFramesSchema)` to create a new message.
+ */
+export declare const WatchTokenFramesSchema: GenMessage<WatchTokenFrames>;
 
 /**
  * WatchSynced marks the end of the initial part of a watch.
@@ -960,6 +1090,36 @@ export declare type ListInstancesRequest = Message<"durachart.v1.ListInstancesRe
    * @generated from field: durachart.v1.InstanceView view = 6;
    */
   view: InstanceView;
+
+  /**
+   * Only instances with at least one active state of these ids. Empty: any.
+   *
+   * @generated from field: repeated string state_ids = 7;
+   */
+  stateIds: string[];
+
+  /**
+   * Only instances that have all of these tags. Empty: any.
+   *
+   * @generated from field: repeated string tags = 8;
+   */
+  tags: string[];
+
+  /**
+   * Only instances with all of these labels. Empty: any.
+   *
+   * @generated from field: map<string, string> labels = 9;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * Only instances for which this CEL expression is true, over `context`, `value`, `tags`, `labels`, `status` ("active", "done") and `version`; for
+   * example `context.total > 100.0 && 'paid' in tags`. An instance on which it fails does not match. Empty: any. A page may hold fewer
+   * instances than asked for, or none, and still have a next one: a call looks at a bounded number of instances.
+   *
+   * @generated from field: string filter = 10;
+   */
+  filter: string;
 };
 
 /**

@@ -15,6 +15,74 @@ import type { InstanceRef, InstanceState } from "./types_pb.js";
 export declare const file_durachart_v1_token_service: GenFile;
 
 /**
+ * AppendTokensRequest brings text of a generation.
+ *
+ * @generated from message durachart.v1.AppendTokensRequest
+ */
+export declare type AppendTokensRequest = Message<"durachart.v1.AppendTokensRequest"> & {
+  /**
+   * Which instance. In the first request; not looked at later.
+   *
+   * @generated from field: durachart.v1.InstanceRef instance = 1;
+   */
+  instance?: InstanceRef | undefined;
+
+  /**
+   * Which effect. In the first request.
+   *
+   * @generated from field: string effect_id = 2;
+   */
+  effectId: string;
+
+  /**
+   * Of the attempt, from EffectService. In the first request.
+   *
+   * @generated from field: string lease_token = 3;
+   */
+  leaseToken: string;
+
+  /**
+   * Model that answers. In the first request; empty when unknown.
+   *
+   * @generated from field: string model = 4;
+   */
+  model: string;
+
+  /**
+   * More text. May be empty.
+   *
+   * @generated from field: string text = 5;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message durachart.v1.AppendTokensRequest.
+ * Use `create(AppendTokensRequestSchema)` to create a new message.
+ */
+export declare const AppendTokensRequestSchema: GenMessage<AppendTokensRequest>;
+
+/**
+ * AppendTokensResponse answers AppendTokens.
+ *
+ * @generated from message durachart.v1.AppendTokensResponse
+ */
+export declare type AppendTokensResponse = Message<"durachart.v1.AppendTokensResponse"> & {
+  /**
+   * How many Unicode code points the attempt's text has.
+   *
+   * @generated from field: int64 length = 1 [jstype = JS_STRING];
+   */
+  length: string;
+};
+
+/**
+ * Describes the message durachart.v1.AppendTokensResponse.
+ * Use `create(AppendTokensResponseSchema)` to create a new message.
+ */
+export declare const AppendTokensResponseSchema: GenMessage<AppendTokensResponse>;
+
+/**
  * WatchTokensRequest chooses a generation and where to begin.
  *
  * @generated from message durachart.v1.WatchTokensRequest

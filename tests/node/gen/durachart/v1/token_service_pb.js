@@ -12,48 +12,62 @@ import { file_durachart_v1_types } from "./types_pb.js";
  * Describes the file durachart/v1/token_service.proto.
  */
 export const file_durachart_v1_token_service = /*@__PURE__*/
-  fileDesc("CiBkdXJhY2hhcnQvdjEvdG9rZW5fc2VydmljZS5wcm90bxIMZHVyYWNoYXJ0LnYxInkKEldhdGNoVG9rZW5zUmVxdWVzdBIrCghpbnN0YW5jZRgBIAEoCzIZLmR1cmFjaGFydC52MS5JbnN0YW5jZVJlZhIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoBRISCgZvZmZzZXQYBCABKANCAjABIj8KE1dhdGNoVG9rZW5zUmVzcG9uc2USKAoGZnJhbWVzGAEgAygLMhguZHVyYWNoYXJ0LnYxLlRva2VuRnJhbWUi0gEKClRva2VuRnJhbWUSEQoJZWZmZWN0X2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSEgoGb2Zmc2V0GAMgASgDQgIwARIXCgtuZXh0X29mZnNldBgEIAEoA0ICMAESNAoHc3RhcnRlZBgFIAEoCzIhLmR1cmFjaGFydC52MS5Ub2tlbkF0dGVtcHRTdGFydGVkSAASDgoEdGV4dBgGIAEoCUgAEiUKA2VuZBgHIAEoCzIWLmR1cmFjaGFydC52MS5Ub2tlbkVuZEgAQgYKBGJvZHkiJAoTVG9rZW5BdHRlbXB0U3RhcnRlZBINCgVtb2RlbBgBIAEoCSKyAgoIVG9rZW5FbmQSLwoHb3V0Y29tZRgBIAEoDjIeLmR1cmFjaGFydC52MS5Ub2tlbkVuZC5PdXRjb21lEhUKDWZpbmlzaF9yZWFzb24YAiABKAkSDQoFbW9kZWwYAyABKAkSJwoFdXNhZ2UYBCABKAsyGC5kdXJhY2hhcnQudjEuVG9rZW5Vc2FnZRIVCg1lcnJvcl9tZXNzYWdlGAUgASgJEhQKDGVycm9yX3JlYXNvbhgGIAEoCSJ5CgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIVChFPVVRDT01FX0NPTVBMRVRFRBABEhMKD09VVENPTUVfU1RPUFBFRBACEhIKDk9VVENPTUVfRkFJTEVEEAMSFQoRT1VUQ09NRV9DQU5DRUxMRUQQBCJBCgpUb2tlblVzYWdlEhgKDGlucHV0X3Rva2VucxgBIAEoA0ICMAESGQoNb3V0cHV0X3Rva2VucxgCIAEoA0ICMAEiawoVU3RvcEdlbmVyYXRpb25SZXF1ZXN0EisKCGluc3RhbmNlGAEgASgLMhkuZHVyYWNoYXJ0LnYxLkluc3RhbmNlUmVmEhEKCWVmZmVjdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJImgKFlN0b3BHZW5lcmF0aW9uUmVzcG9uc2USKgoFc3RhdGUYASABKAsyGy5kdXJhY2hhcnQudjEuSW5zdGFuY2VTdGF0ZRIPCgdzdG9wcGVkGAIgASgIEhEKCWVmZmVjdF9pZBgDIAEoCTLBAQoMVG9rZW5TZXJ2aWNlElQKC1dhdGNoVG9rZW5zEiAuZHVyYWNoYXJ0LnYxLldhdGNoVG9rZW5zUmVxdWVzdBohLmR1cmFjaGFydC52MS5XYXRjaFRva2Vuc1Jlc3BvbnNlMAESWwoOU3RvcEdlbmVyYXRpb24SIy5kdXJhY2hhcnQudjEuU3RvcEdlbmVyYXRpb25SZXF1ZXN0GiQuZHVyYWNoYXJ0LnYxLlN0b3BHZW5lcmF0aW9uUmVzcG9uc2ViBnByb3RvMw", [file_durachart_v1_types]);
+  fileDesc("CiBkdXJhY2hhcnQvdjEvdG9rZW5fc2VydmljZS5wcm90bxIMZHVyYWNoYXJ0LnYxIocBChNBcHBlbmRUb2tlbnNSZXF1ZXN0EisKCGluc3RhbmNlGAEgASgLMhkuZHVyYWNoYXJ0LnYxLkluc3RhbmNlUmVmEhEKCWVmZmVjdF9pZBgCIAEoCRITCgtsZWFzZV90b2tlbhgDIAEoCRINCgVtb2RlbBgEIAEoCRIMCgR0ZXh0GAUgASgJIioKFEFwcGVuZFRva2Vuc1Jlc3BvbnNlEhIKBmxlbmd0aBgBIAEoA0ICMAEieQoSV2F0Y2hUb2tlbnNSZXF1ZXN0EisKCGluc3RhbmNlGAEgASgLMhkuZHVyYWNoYXJ0LnYxLkluc3RhbmNlUmVmEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgFEhIKBm9mZnNldBgEIAEoA0ICMAEiPwoTV2F0Y2hUb2tlbnNSZXNwb25zZRIoCgZmcmFtZXMYASADKAsyGC5kdXJhY2hhcnQudjEuVG9rZW5GcmFtZSLSAQoKVG9rZW5GcmFtZRIRCgllZmZlY3RfaWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRISCgZvZmZzZXQYAyABKANCAjABEhcKC25leHRfb2Zmc2V0GAQgASgDQgIwARI0CgdzdGFydGVkGAUgASgLMiEuZHVyYWNoYXJ0LnYxLlRva2VuQXR0ZW1wdFN0YXJ0ZWRIABIOCgR0ZXh0GAYgASgJSAASJQoDZW5kGAcgASgLMhYuZHVyYWNoYXJ0LnYxLlRva2VuRW5kSABCBgoEYm9keSIkChNUb2tlbkF0dGVtcHRTdGFydGVkEg0KBW1vZGVsGAEgASgJIrICCghUb2tlbkVuZBIvCgdvdXRjb21lGAEgASgOMh4uZHVyYWNoYXJ0LnYxLlRva2VuRW5kLk91dGNvbWUSFQoNZmluaXNoX3JlYXNvbhgCIAEoCRINCgVtb2RlbBgDIAEoCRInCgV1c2FnZRgEIAEoCzIYLmR1cmFjaGFydC52MS5Ub2tlblVzYWdlEhUKDWVycm9yX21lc3NhZ2UYBSABKAkSFAoMZXJyb3JfcmVhc29uGAYgASgJInkKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhUKEU9VVENPTUVfQ09NUExFVEVEEAESEwoPT1VUQ09NRV9TVE9QUEVEEAISEgoOT1VUQ09NRV9GQUlMRUQQAxIVChFPVVRDT01FX0NBTkNFTExFRBAEIkEKClRva2VuVXNhZ2USGAoMaW5wdXRfdG9rZW5zGAEgASgDQgIwARIZCg1vdXRwdXRfdG9rZW5zGAIgASgDQgIwASJrChVTdG9wR2VuZXJhdGlvblJlcXVlc3QSKwoIaW5zdGFuY2UYASABKAsyGS5kdXJhY2hhcnQudjEuSW5zdGFuY2VSZWYSEQoJZWZmZWN0X2lkGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkiaAoWU3RvcEdlbmVyYXRpb25SZXNwb25zZRIqCgVzdGF0ZRgBIAEoCzIbLmR1cmFjaGFydC52MS5JbnN0YW5jZVN0YXRlEg8KB3N0b3BwZWQYAiABKAgSEQoJZWZmZWN0X2lkGAMgASgJMsEBCgxUb2tlblNlcnZpY2USVAoLV2F0Y2hUb2tlbnMSIC5kdXJhY2hhcnQudjEuV2F0Y2hUb2tlbnNSZXF1ZXN0GiEuZHVyYWNoYXJ0LnYxLldhdGNoVG9rZW5zUmVzcG9uc2UwARJbCg5TdG9wR2VuZXJhdGlvbhIjLmR1cmFjaGFydC52MS5TdG9wR2VuZXJhdGlvblJlcXVlc3QaJC5kdXJhY2hhcnQudjEuU3RvcEdlbmVyYXRpb25SZXNwb25zZWIGcHJvdG8z", [file_durachart_v1_types]);
+
+/**
+ * Describes the message durachart.v1.AppendTokensRequest.
+ * Use `create(AppendTokensRequestSchema)` to create a new message.
+ */
+export const AppendTokensRequestSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_token_service, 0);
+
+/**
+ * Describes the message durachart.v1.AppendTokensResponse.
+ * Use `create(AppendTokensResponseSchema)` to create a new message.
+ */
+export const AppendTokensResponseSchema = /*@__PURE__*/
+  messageDesc(file_durachart_v1_token_service, 1);
 
 /**
  * Describes the message durachart.v1.WatchTokensRequest.
  * Use `create(WatchTokensRequestSchema)` to create a new message.
  */
 export const WatchTokensRequestSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 0);
+  messageDesc(file_durachart_v1_token_service, 2);
 
 /**
  * Describes the message durachart.v1.WatchTokensResponse.
  * Use `create(WatchTokensResponseSchema)` to create a new message.
  */
 export const WatchTokensResponseSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 1);
+  messageDesc(file_durachart_v1_token_service, 3);
 
 /**
  * Describes the message durachart.v1.TokenFrame.
  * Use `create(TokenFrameSchema)` to create a new message.
  */
 export const TokenFrameSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 2);
+  messageDesc(file_durachart_v1_token_service, 4);
 
 /**
  * Describes the message durachart.v1.TokenAttemptStarted.
  * Use `create(TokenAttemptStartedSchema)` to create a new message.
  */
 export const TokenAttemptStartedSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 3);
+  messageDesc(file_durachart_v1_token_service, 5);
 
 /**
  * Describes the message durachart.v1.TokenEnd.
  * Use `create(TokenEndSchema)` to create a new message.
  */
 export const TokenEndSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 4);
+  messageDesc(file_durachart_v1_token_service, 6);
 
 /**
  * Describes the enum durachart.v1.TokenEnd.Outcome.
  */
 export const TokenEnd_OutcomeSchema = /*@__PURE__*/
-  enumDesc(file_durachart_v1_token_service, 4, 0);
+  enumDesc(file_durachart_v1_token_service, 6, 0);
 
 /**
  * How a generation ended.
@@ -68,21 +82,21 @@ export const TokenEnd_Outcome = /*@__PURE__*/
  * Use `create(TokenUsageSchema)` to create a new message.
  */
 export const TokenUsageSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 5);
+  messageDesc(file_durachart_v1_token_service, 7);
 
 /**
  * Describes the message durachart.v1.StopGenerationRequest.
  * Use `create(StopGenerationRequestSchema)` to create a new message.
  */
 export const StopGenerationRequestSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 6);
+  messageDesc(file_durachart_v1_token_service, 8);
 
 /**
  * Describes the message durachart.v1.StopGenerationResponse.
  * Use `create(StopGenerationResponseSchema)` to create a new message.
  */
 export const StopGenerationResponseSchema = /*@__PURE__*/
-  messageDesc(file_durachart_v1_token_service, 7);
+  messageDesc(file_durachart_v1_token_service, 9);
 
 /**
  * TokenService relays the text of generations (effects run by the handler "llm.generate"). The stream is not durable, the result is:
