@@ -249,3 +249,10 @@ async def test_settings_are_what_the_server_goes_by(tmp_path: Path) -> None:
     assert any(line["message"].startswith("serving grpc=127.0.0.1:") for line in lines)
     assert {"time", "level", "logger", "message"} <= set(lines[0])
     assert key not in log
+
+
+def test_a_bound_for_a_handler_that_the_server_does_not_run_is_one_sentence(tmp_path: Path) -> None:
+    here = ("--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", "--http", "off")
+    code, words = refuses("--concurrency", "llm.generat=2", *here)
+    assert code == 1
+    assert "no handler 'llm.generat'; it runs http.request, llm.generate, log" in words

@@ -50,7 +50,7 @@ from durachart.store.interface import Store
 from durachart.store.postgres.store import PostgresStore
 from durachart.store.sqlite.store import SqliteStore
 from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
-from durachart.workers.effect_worker import EffectWorker
+from durachart.workers.effect_worker import EffectWorker, EffectWorkerSettings
 from durachart.workers.handlers import EffectHandler
 from durachart.workers.http_handler import HttpHandler
 from durachart.workers.providers.selection import Providers
@@ -190,7 +190,13 @@ async def _start_workers(
     stack.callback(runtime.on_effect_end(tokens.effect_ended))
     tracer = observed.provider.get_tracer("durachart.workers")
     handlers = (*built_in_handlers(providers, tokens, http, tracer), *trusted)
-    await stack.enter_async_context(EffectWorker(runtime, handlers, tracer).running())
+    served = {handler.name for handler in handlers}
+    if unknown := sorted(settings.concurrency.keys() - served):
+        raise CannotStart(
+            f"--concurrency: this server runs no handler {unknown[0]!r}; it runs {', '.join(sorted(served))}"
+        )
+    bounds = EffectWorkerSettings(concurrency=settings.concurrency)
+    await stack.enter_async_context(EffectWorker(runtime, handlers, tracer, bounds).running())
     await stack.enter_async_context(TimerWorker(runtime).running())
     await stack.enter_async_context(RetentionWorker(runtime, settings.retention).running())
     return tokens

@@ -7,6 +7,7 @@ not check again.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -63,6 +64,8 @@ class Settings:
         otlp_endpoint: Where traces go, as an OTLP/gRPC URL; ``""``: nothing is traced.
         providers: Language models.
         http_targets: Where `http.request` may send requests to.
+        concurrency: Most attempts that this server makes at a time, by handler; 0 leaves a handler's effects
+            to workers of their own. Handlers that are not named do as they say themselves.
         limits: Bounds of what is taken.
         retention: How long what is kept.
         drain_ms: How long calls under way get when the server is asked to end.
@@ -81,6 +84,7 @@ class Settings:
     otlp_endpoint: str = ""
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     http_targets: HttpTargets = field(default_factory=HttpTargets)
+    concurrency: Mapping[str, int] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     drain_ms: int = 10_000
@@ -190,6 +194,23 @@ def http_targets(allow: list[str], deny: list[str]) -> HttpTargets:
         except ValueError as error:
             raise SettingInvalid(f"{option}: {error}") from error
     return HttpTargets(*read)
+
+
+def concurrency(words: list[str], option: str = "--concurrency") -> Mapping[str, int]:
+    """Attempts at a time by handler, each written ``HANDLER=N``.
+
+    Raises:
+        SettingInvalid: One is not, or N is no whole number from 0 to 10,000.
+    """
+    most: dict[str, int] = {}
+    for word in words:
+        handler, separator, number = word.rpartition("=")
+        if not (separator and handler and number.isascii() and number.isdecimal() and int(number) <= 10_000):
+            raise SettingInvalid(
+                f"{option}: {word!r} is not HANDLER=N with N from 0 to 10,000; write llm.generate=4"
+            )
+        most[handler] = int(number)
+    return most
 
 
 def endpoint(url: str | None, option: str) -> str | None:

@@ -19,9 +19,9 @@ import random
 import socket
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from opentelemetry.trace import Tracer
@@ -49,12 +49,15 @@ class EffectWorkerSettings:
         poll_ms: Longest wait before the outbox is looked at although nothing rang.
         pause_ms: Wait after the store failed.
         drain_ms: Longest wait, at the end, for results to be committed.
+        concurrency: Most attempts at a time by handler, >= 0, where it is not what the handler says. With 0
+            the handler's effects are left to other workers.
     """
 
     lease_ms: int = 15_000
     poll_ms: int = 10_000
     pause_ms: int = 1_000
     drain_ms: int = 10_000
+    concurrency: Mapping[str, int] = field(default_factory=dict)
 
 
 def _utc_now() -> datetime:
@@ -161,7 +164,7 @@ class EffectWorker:
         """Lease and start what may begin and has a slot; return how long nothing else can, in seconds."""
         free = []
         for name, handler in self._handlers.items():
-            slots = handler.concurrency - self._busy[name]
+            slots = self._settings.concurrency.get(name, handler.concurrency) - self._busy[name]
             if slots > 0:
                 slots -= await self._take(handler, slots)
             if slots > 0 and not self._stopping:

@@ -153,3 +153,15 @@ def test_a_finished_instance_outlives_its_request_ids() -> None:
     for finished, requests in (("1h", "7d"), ("7d", "off")):
         with pytest.raises(SettingInvalid, match=r"^--retain-finished: .* lower --retain-requests as well"):
             settings.retention(finished, requests, "off")
+
+
+def test_concurrency_is_given_by_handler() -> None:
+    assert settings.concurrency([]) == {}
+    words = ["llm.generate=4", "log=0", "a=b=10000"]
+    assert settings.concurrency(words) == {"llm.generate": 4, "log": 0, "a=b": 10_000}
+
+
+@pytest.mark.parametrize("word", ["log", "log=", "=4", "log=-1", "log=1.5", "log=10001", "log=²"])
+def test_what_is_no_concurrency_says_what_would_be(word: str) -> None:
+    with pytest.raises(SettingInvalid, match="write llm"):
+        settings.concurrency([word])

@@ -72,7 +72,7 @@ def failing(*failures: Exception) -> Run:
 
 @asynccontextmanager
 async def working(
-    outbox: Outbox, *handlers: EffectHandler, jitter: float = 1.0, **settings: int
+    outbox: Outbox, *handlers: EffectHandler, jitter: float = 1.0, **settings: Any
 ) -> AsyncIterator[EffectWorker]:
     worker = EffectWorker(
         outbox,
@@ -561,3 +561,14 @@ def test_outputs_keep_every_character() -> None:
         assert json.loads(row.finish.output_json) == {"text": "é 漢 👩‍🚀 \u0000"}
 
     run()
+
+
+@in_virtual_time
+async def test_an_operator_bounds_how_many_effects_of_a_handler_run_at_a_time() -> None:
+    outbox, few, none = Outbox(), Handler(forever, "few"), Handler(forever, "none")
+    for n in range(3):
+        outbox.add(f"few-{n}", handler="few")
+        outbox.add(f"none-{n}", handler="none")
+    async with working(outbox, few, none, concurrency={"few": 2, "none": 0}):
+        await settle()
+        assert (len(few.attempts), len(none.attempts)) == (2, 0)

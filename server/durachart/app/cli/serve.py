@@ -143,6 +143,18 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    concurrency: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--concurrency",
+            metavar="HANDLER=N",
+            envvar="DURACHART_CONCURRENCY",
+            help="Most effects of a handler that this server runs at a time; 0 leaves them to other workers; "
+            "repeatable.",
+            rich_help_panel=_EFFECTS,
+            show_default=False,
+        ),
+    ] = None,
     http_allow: Annotated[
         list[str] | None,
         typer.Option(
@@ -289,6 +301,7 @@ def serve(
             otlp_endpoint=parse.trace_endpoint(otlp_endpoint),
             providers=_providers(llm_model, llm_token_delay_ms, openai_base_url, anthropic_base_url),
             http_targets=parse.http_targets(http_allow or [], http_deny or []),
+            concurrency=parse.concurrency(concurrency or []),
             limits=parse.Limits(max_event_bytes, max_context_bytes, max_definition_bytes, max_microsteps),
             retention=parse.retention(retain_finished, retain_requests, retain_journal),
             drain_ms=drain_ms,
