@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from tests.acceptance.faults.evidence import postgres_engine
 from tests.acceptance.faults.kill_cycles import Trial, places
 from tests.acceptance.faults.load import Load, Shape
 from tests.acceptance.faults.servers import Nursery
+from tests.acceptance.faults.stalls import wait_halted, wait_overdue
 from tests.postgres import NoPostgres, PostgresServer, postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -19,6 +21,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NODES_KILLED, DATABASES_KILLED = 10, 2
 # Long enough for a node that lives, and soon over for one that does not.
 LEASE_MS = 1_000
+
+
+# Where one node stands still while the other takes over what it had begun.
+HALTED = ("commit.before:20", "lease.after:3", "effect.returned:3", "timer.before:2")
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +70,26 @@ async def test_d5_nodes_and_their_database_are_killed_and_nothing_is_lost_or_don
     await nodes.round(Load(nodes.addresses, nodes.seed, "n", Shape(timeout_ms=1_000)), where)
     print(nodes.summary)
     assert nodes.summary.cycles == NODES_KILLED + DATABASES_KILLED
+
+
+async def test_a_node_that_was_halted_finds_that_others_have_gone_on(nodes: Trial) -> None:
+    """Its commit comes too late, and so do the end of its effect and its timer: all of it was done elsewhere.
+
+    Its callers have asked the other node meanwhile, under the same request ids.
+    """
+    load = Load(nodes.addresses, nodes.seed, "h", Shape(timeout_ms=400))
+    steady = await nodes.start(node=1)
+    await steady.wait_ready()
+    load.start()
+    for place in HALTED:
+        server = await nodes.start(crash_at=f"{place}:stop")
+        await server.wait_ready()
+        await wait_halted(server)
+        await wait_overdue(nodes)
+        await load.wait_answers(100)
+        server.send_signal(signal.SIGCONT)
+        await load.wait_answers(100)
+        assert await server.stop() == 0
+    server = await nodes.start()
+    await server.wait_ready()
+    await nodes.finish(load, steady, server)

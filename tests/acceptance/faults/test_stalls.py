@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-import time
-from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
-from durachart.store.schema import effects
-from tests.acceptance.faults.evidence import opened
 from tests.acceptance.faults.kill_cycles import Trial
 from tests.acceptance.faults.ledger import ALARM_MS
 from tests.acceptance.faults.load import Load, Shape
-from tests.acceptance.faults.servers import Server
-from tests.processes import PATIENCE_S
+from tests.acceptance.faults.stalls import wait_halted, wait_overdue
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -32,25 +25,6 @@ PLACES = (
     "timer.before:2",
     "timer.after:2",
 )
-
-
-async def wait_halted(server: Server) -> None:
-    """Wait until the process does not run any more."""
-    status = Path(f"/proc/{server.pid}/stat")
-    async with asyncio.timeout(PATIENCE_S):
-        while status.read_text().rpartition(")")[2].split()[0] not in "Tt":  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-async def wait_overdue(trial: Trial) -> None:
-    """Wait until every lease has run out and every timer armed before is due."""
-    halted_at_ms = time.time() * 1000
-    leased = select(effects.c.scheduled_at_ms).where(effects.c.finalized_at_ms.is_(None))
-    async with opened(trial.engine()) as engine, engine.connect() as connection:
-        ends = (await connection.execute(leased)).scalars().all()
-    until_ms = max([halted_at_ms + ALARM_MS, *ends])
-    while time.time() * 1000 <= until_ms:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
 
 
 async def test_a_server_halted_at_any_instant_goes_on_where_it_was(trial: Trial) -> None:
