@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from hashlib import sha256
+from operator import attrgetter
 from typing import NamedTuple
 
 import orjson
@@ -100,8 +101,17 @@ def _size_bytes(command: Command) -> int:
     return 512 + len(command.output_json) if isinstance(command, FinishEffect) else 512
 
 
+_SENT = sorted({*SendEvent._fields} - {"view"})
+_values_sent = attrgetter(*_SENT)
+
+
 def body_hash(command: Command) -> bytes:
     """SHA-256 over everything that makes it this command and no other; the view does not."""
+    if isinstance(command, SendEvent):
+        # As below, in a third of the time.
+        sent = dict(zip(_SENT, _values_sent(command), strict=True))
+        sent["key"] = list(command.key)
+        return sha256(orjson.dumps(["SendEvent", sent])).digest()
     fields = command._asdict()
     fields.pop("view", None)
     fields["key"] = list(command.key)

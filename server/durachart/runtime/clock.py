@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -30,6 +31,7 @@ class SystemClock:
         return uuid.uuid4().hex
 
 
+@lru_cache(maxsize=4096)
 def instant(at_ms: int) -> datetime:
     """Milliseconds since the epoch as an aware instant."""
     return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -18,6 +18,7 @@ from durachart.store.rows import EffectRow, InstanceRow
 
 _OVERHEAD_BYTES = 4_096
 _BYTES_PER_CHARACTER = 4
+_new = tuple.__new__
 
 
 NOT_AS_WRITTEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError)
@@ -70,28 +71,33 @@ class Instance(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """About what it holds in memory."""
-        text = len(self.context_json) + len(self.internals_json)
-        effects = sum(len(effect.params) for effect in self.effects)
-        return _OVERHEAD_BYTES + _BYTES_PER_CHARACTER * text + effects
+        size = _OVERHEAD_BYTES + _BYTES_PER_CHARACTER * (len(self.context_json) + len(self.internals_json))
+        for effect in self.effects:
+            size += len(effect.params)
+        return size
 
     @property
     def row(self) -> InstanceRow:
         """As it is stored."""
-        return InstanceRow(
-            shard(self.key),
-            *self.key,
-            self.uid,
-            self.machine_version,
-            self.version,
-            self.snapshot.status,
-            self.value_json,
-            self.context_json,
-            self.internals_json,
-            self.labels_json,
-            self.created_at_ms,
-            self.updated_at_ms,
-            self.seq,
-            self.snapshot_seq,
+        # A tuple at once: the constructor takes three times as long, and every event makes a row.
+        return _new(
+            InstanceRow,
+            (
+                shard(self.key),
+                *self.key,
+                self.uid,
+                self.machine_version,
+                self.version,
+                self.snapshot.status,
+                self.value_json,
+                self.context_json,
+                self.internals_json,
+                self.labels_json,
+                self.created_at_ms,
+                self.updated_at_ms,
+                self.seq,
+                self.snapshot_seq,
+            ),
         )
 
 

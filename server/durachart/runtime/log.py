@@ -37,12 +37,12 @@ class Transition:
             running: What ran then, when the instance does not say.
         """
         self.revision = revision
-        self.key: InstanceKey = row.key
+        self.key: InstanceKey = instance.key
         self.instance = instance
         self.entry: LogEntry = LogEntry(revision, row)
         self.shown = effects
         self.running = running
-        self._states: dict[View, InstanceState] = {}
+        self._states: dict[View, InstanceState] | None = None  # most are never shown
 
     @property
     def size_bytes(self) -> int:
@@ -57,6 +57,8 @@ class Transition:
 
     def state(self, view: View) -> InstanceState:
         """The state after it, its allowed events as of its own instant."""
+        if self._states is None:
+            self._states = {}
         made = self._states.get(view)
         if made is None:
             made = instance_state(self.instance, view, self.entry.row.at_ms, self.running)

@@ -22,13 +22,17 @@ from durachart.runtime.present import running_effects_json
 from durachart.runtime.refusals import details_of
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import Cause, JournalEffect
-from durachart.store.chain import sealed
+from durachart.store.chain import row_after, sealed
 from durachart.store.interface import Head
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import EffectEnd, EffectRow, JournalRow
 
 _ROWS_BETWEEN_SNAPSHOTS: Final = 1_000
 """Refused rows count as well: a reader passes over them."""
+
+
+_new = tuple.__new__
+"""The cheaper way to make a named tuple of many fields, where every event makes one."""
 
 
 class Attempt(NamedTuple):
@@ -238,27 +242,30 @@ class Stepping:
                 gone = {cancellation.effect_id for cancellation in cancelled}
                 effects = tuple(effect for effect in effects if effect.effect_id not in gone)
                 ends += cancelled
-        instance = Instance(
-            before.key,
-            before.uid,
-            before.definition,
-            before.machine_version,
-            version,
-            snapshot,
-            before.value_json
-            if snapshot.configuration is old.configuration
-            else dumps(snapshot.configuration.value),
-            context_json,
-            before.internals_json
-            if _same_internals(snapshot, old)
-            else write_internals(before.definition, snapshot),
-            before.labels,
-            before.labels_json,
-            before.created_at_ms,
-            attempt.now_ms,
-            seq,
-            seq if context is not None else before.snapshot_seq,
-            effects,
+        instance = _new(
+            Instance,
+            (
+                before.key,
+                before.uid,
+                before.definition,
+                before.machine_version,
+                version,
+                snapshot,
+                before.value_json
+                if snapshot.configuration is old.configuration
+                else dumps(snapshot.configuration.value),
+                context_json,
+                before.internals_json
+                if _same_internals(snapshot, old)
+                else write_internals(before.definition, snapshot),
+                before.labels,
+                before.labels_json,
+                before.created_at_ms,
+                attempt.now_ms,
+                seq,
+                seq if context is not None else before.snapshot_seq,
+                effects,
+            ),
         )
         return self._accept(head, attempt, before, instance, step, ends, (context, patch))
 
@@ -279,8 +286,9 @@ class Stepping:
             if begun:
                 after = after._replace(effects=(*after.effects, *begun))
         context, patch = result
-        row = sealed(
-            JournalRow(
+        row = row_after(
+            head.hash,
+            (
                 shard(attempt.key),
                 *attempt.key,
                 after.seq,
@@ -311,11 +319,9 @@ class Stepping:
                 patch,
                 after.internals_json,
                 after.snapshot_seq,
-                running_effects_json(after.effects),
+                running_effects_json(after.effects) if after.effects else None,
                 after.labels_json or None if before is None else None,
-                head.hash,
-                b"",
-            )
+            ),
         )
         return Verdict(
             Seat(after, Head(row.seq, row.hash, attempt.now_ms)),
