@@ -12,7 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 CYCLES = 40
 
 
-async def test_nothing_is_lost_or_done_twice_when_the_server_is_killed_forty_times(trial: Trial) -> None:
+async def test_a7_nothing_is_lost_or_done_twice_when_the_server_is_killed_forty_times(trial: Trial) -> None:
     """Half of the kills come at random instants, the others at every crash point."""
     await trial.round(Load(trial.addresses, trial.seed, "k"), places(CYCLES, trial.chance))
     print(trial.summary)

@@ -58,7 +58,7 @@ async def losing(trial: Trial, frame: int) -> AsyncIterator[tuple[Client, Client
 async def test_an_event_whose_answer_was_lost_is_answered_again_and_taken_once(
     trial: Trial, server: Server, frame: int
 ) -> None:
-    """D2: whether nothing of the answer arrived or all but its end."""
+    """Whether nothing of the answer arrived or all but its end."""
     async with losing(trial, frame) as (unlucky, lucky):
         await lucky.create(MACHINE_ID, "a")
         with pytest.raises(Unavailable):

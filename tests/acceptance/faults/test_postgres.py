@@ -59,7 +59,7 @@ async def nodes(nursery: Nursery, database: PostgresServer) -> AsyncIterator[Tri
         await nursery.kill_all()
 
 
-async def test_d5_nodes_and_their_database_are_killed_and_nothing_is_lost_or_done_twice(
+async def test_a7_b8_nodes_and_their_database_are_killed_and_nothing_is_lost_or_done_twice(
     nodes: Trial,
 ) -> None:
     """What one node has leased, claimed or answered the other carries on, and repeats when it is asked.

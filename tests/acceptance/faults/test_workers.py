@@ -26,7 +26,7 @@ async def wait_ran(worker: Server, effects: int) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_d3_effects_of_workers_that_are_killed_end_once(nursery: Nursery, trial: Trial) -> None:
+async def test_a7_effects_of_workers_that_are_killed_end_once(nursery: Nursery, trial: Trial) -> None:
     """Each worker is killed in the middle of some; their leases run out and others run them again."""
     server = await trial.start()
     await server.wait_ready()
@@ -42,7 +42,7 @@ async def test_d3_effects_of_workers_that_are_killed_end_once(nursery: Nursery, 
     assert trial.summary.retried > 0
 
 
-async def test_d3_effects_whose_server_is_killed_end_once(nursery: Nursery, trial: Trial) -> None:
+async def test_a7_effects_whose_server_is_killed_end_once(nursery: Nursery, trial: Trial) -> None:
     """Between lease and answer, and between a completion's commit and its answer."""
     load = Load(trial.addresses, trial.seed, "v", POSTING)
     load.start()
