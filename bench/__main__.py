@@ -21,6 +21,7 @@ BENCHES = {
     "event-path": ["-m", "bench.event_path"],
     "fronts": ["-m", "bench.fronts"],
     "service": ["-m", "bench.service"],
+    "growth": ["-m", "bench.growth"],
 }
 
 

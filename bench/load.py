@@ -46,7 +46,6 @@ class Run(NamedTuple):
         view: BASIC or FULL.
         create: Whether this makes the instances: one event for each, in turn, and then it is over.
         deadline: Whether calls carry one, of a minute.
-        first: Number of the first instance.
         mode: ``unary``; or ``stream``, for as many StreamEvents as there are connections, with all callers'
             events under way on them.
     """
@@ -59,7 +58,6 @@ class Run(NamedTuple):
     view: str = "BASIC"
     create: bool = False
     deadline: bool = False
-    first: int = 0
     mode: str = "unary"
 
 
@@ -79,6 +77,11 @@ class Load(NamedTuple):
     p50_us: float
     p99_us: float
     client_cpu: float
+
+
+def instance_id(number: int) -> str:
+    """How the instances are called."""
+    return f"payment-{number:07}"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -113,15 +116,15 @@ class Calls:
         self.first_headers = b"".join(_literal(name, value) for name, value in fields)
         last = FIRST_DYNAMIC_INDEX + len(fields) - 1
         self.headers = bytes(0x80 | last - position for position in range(len(fields)))
-        self._bodies = [
-            pb.SendEventRequest(
-                instance=types.InstanceRef(machine_id="payment", instance_id=f"payment-{run.first + n:07}"),
-                event=types.Event(type="ATTEMPT", data_json='{"amount_cents":900,"reason":"CARD_DECLINED"}'),
-                view=types.INSTANCE_VIEW_BASIC if run.view == "BASIC" else types.INSTANCE_VIEW_FULL,
-                create_if_missing=run.create,
-            ).SerializeToString()
-            for n in range(run.instances)
-        ]
+        template = pb.SendEventRequest(
+            instance=types.InstanceRef(machine_id="payment", instance_id=instance_id(0)),
+            event=types.Event(type="ATTEMPT", data_json='{"amount_cents":900,"reason":"CARD_DECLINED"}'),
+            view=types.INSTANCE_VIEW_BASIC if run.view == "BASIC" else types.INSTANCE_VIEW_FULL,
+            create_if_missing=run.create,
+        )
+        # Ids have one length, so that a request is made by writing another number into it.
+        self._before, _, self._after = template.SerializeToString().partition(b"%07d" % 0)
+        self._instances = run.instances
         self._chance = Random(seed)
         self._in_turn = run.create
         self._prefix = f"{seed:08x}-4f8a-41ee-be56-" if run.request_ids else ""
@@ -131,8 +134,9 @@ class Calls:
         """The next SendEventRequest."""
         count = self._count
         self._count = count + 1
-        bodies = self._bodies
-        body = bodies[count % len(bodies) if self._in_turn else int(self._chance.random() * len(bodies))]
+        instances = self._instances
+        number = count % instances if self._in_turn else int(self._chance.random() * instances)
+        body = b"%b%07d%b" % (self._before, number, self._after)
         if self._prefix:
             # A field that is appended to a message is a field of it.
             body += b"\x22\x24" + f"{self._prefix}{count:012}".encode()
