@@ -37,6 +37,8 @@ from durachart.runtime.outbox import MAX_STEPS, Outbox
 from durachart.store.interface import EffectMatch
 from tests.store.conftest import StoreMaker
 from tests.store.runtimes import ADA, Service, serving
+from tests.store.stored_rows import created, effect
+from tests.store.stored_rows import key as rows_key
 from tests.unit.runtime.samples import key
 
 PAY = ["payments.charge"]
@@ -164,9 +166,7 @@ async def test_a_step_yields_json_of_a_bounded_size(service: Service, outbox: Ou
         await outbox.record_step(RecordStep(*_place(leased), "s", "completed", output))
 
 
-async def test_an_attempt_that_its_worker_breaks_off_does_not_count(
-    service: Service, outbox: Outbox
-) -> None:
+async def test_an_attempt_that_its_worker_breaks_off_does_not_count(service: Service, outbox: Outbox) -> None:
     await _go(service)
     interrupted = EffectError("INTERRUPTED", "The worker was shut down.")
     for attempt in range(1, 6):
@@ -337,6 +337,20 @@ async def test_what_was_leased_for_a_caller_that_went_away_is_given_back(make_st
         record = await service.runtime.effects.details(key(), leased.effect_id)
         assert leased.max_attempts - leased.attempt == 1, "what never reached a worker does not count"
         assert [attempt.worker_id for attempt in record.attempts] == ["gone", "w"]
+
+
+async def test_an_effect_that_cannot_be_handed_out_loses_no_attempt(service: Service, outbox: Outbox) -> None:
+    writes = created(rows_key())
+    writes.effects.append(effect(rows_key(), max_attempts=1))  # of a machine that is not there
+    await service.store.commit(writes)
+    for _ in range(3):
+        assert await outbox.lease(PAY, 1, "w", LEASE) == []
+        assert await service.store.next_effect_at(PAY) == service.clock.now + 60_000
+        service.clock.now += 60_000
+    record = await service.runtime.effects.details(rows_key(), "e-1")
+    assert record.state == "retryable"
+    assert record.max_attempts - record.attempt == 1
+    assert {attempt.error_reason for attempt in record.attempts} == {"INTERRUPTED"}
 
 
 # --- streams ----------------------------------------------------------------------------------------------

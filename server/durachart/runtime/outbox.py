@@ -55,6 +55,8 @@ MAX_STEP_OUTPUT_BYTES: Final = 256 * 1024
 # What is due is not waited for; this only keeps a clock that runs a little ahead, or an effect that another
 # node is just leasing, from being asked for in a tight loop.
 _SHORTEST_WAIT_S: Final = 0.01
+# An effect that this server cannot hand out, for want of a plug-in perhaps, is left to others for so long.
+_PUT_OFF_MS: Final = 60_000
 # In case nobody rang: other nodes write to the same database.
 _POLL_S: Final = 2.0
 
@@ -244,10 +246,17 @@ class Outbox:
                     if not self._store.exclusive:
                         self._leased_here[row.key, row.effect_id] = row.lease_token
             except DurachartError as error:
-                # Nobody here can run or end it; when its lease runs out it is tried again.
                 _log.warning(
                     "effect not begun instance=%s effect_id=%s error=%s", row.key, row.effect_id, error
                 )
+                if not exhausted:
+                    # Its definition cannot be run here, or the store failed: no fault of the effect's. It is
+                    # begun later, or by another node.
+                    why = EffectError(
+                        NOT_DELIVERED, "The server could not hand the effect out; its log says why."
+                    )
+                    place = (row.key, row.effect_id, row.lease_token)
+                    await self._give_back(*place, why, delay_ms=_PUT_OFF_MS)
         return leased
 
     async def _leased(self, row: EffectRow) -> LeasedEffect:
@@ -287,16 +296,16 @@ class Outbox:
             NOT_DELIVERED, "The worker was gone, or had no room, when the effect was handed out."
         )
         for effect in leased:
-            command = RetryEffect(effect.key, effect.effect_id, effect.lease_token, error, 0, counts=False)
-            try:
-                await self.retry(command)
-            except DurachartError as failure:  # then its lease runs out
-                _log.warning(
-                    "effect not given back instance=%s effect_id=%s error=%s",
-                    effect.key,
-                    effect.effect_id,
-                    failure,
-                )
+            place = (effect.key, effect.effect_id, effect.lease_token)
+            await self._give_back(*place, error, delay_ms=0)
+
+    async def _give_back(
+        self, key: InstanceKey, effect_id: str, lease_token: str, error: EffectError, *, delay_ms: int
+    ) -> None:
+        try:
+            await self.retry(RetryEffect(key, effect_id, lease_token, error, delay_ms, counts=False))
+        except DurachartError as failure:  # then its lease runs out
+            _log.warning("effect not given back instance=%s effect_id=%s error=%s", key, effect_id, failure)
 
     async def _give_up(self, row: EffectRow) -> None:
         """End an effect whose last allowed attempt never ended: its worker went away."""

@@ -175,6 +175,8 @@ class TokenRelay:
         channel.attempt = attempt
         channel.model = model
         channel.text = GenerationText(self._limit_bytes)
+        # A generation that had failed for good was given back: what was read of its end is not true any more.
+        channel.last = None
         channel.writers += 1
         channel.bell.ring_now()
         return AttemptWriter(self, channel, effect_id, attempt)

@@ -405,3 +405,27 @@ def test_any_mix_of_joins_pauses_and_attempts_gives_everyone_the_same_text(seed:
         assert relay.generations == 0
 
     run()
+
+
+@in_virtual_time
+async def test_a_generation_that_was_given_back_is_shown_again() -> None:
+    outbox = Outbox()
+    relay = TokenRelay(outbox)
+    outbox.begin(3)
+    failed = TokenEnd(GenerationOutcome.FAILED, error_message="busy", error_reason="BUSY")
+    # Still open when the next attempt begins: what it was told of the end must not outlive that.
+    with relay.open("e-1", 3, ""):
+        first = Viewer(relay)
+        await settle()
+        outbox.commit(relay, failed)
+        assert await first.task == failed
+        assert outbox.generation is not None
+        outbox.generation = outbox.generation._replace(end=None)
+        outbox.begin(4)
+        with relay.open("e-1", 4, "") as writer:
+            writer.append("again")
+            second = Viewer(relay)
+            await settle()
+            outbox.commit(relay, COMPLETED, "again")
+        assert await second.task == COMPLETED
+    assert second.text == "again"
