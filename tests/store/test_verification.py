@@ -27,7 +27,7 @@ from durachart.store.scan import StoreScan
 from durachart.store.sqlite.scan import scan_file
 from durachart.store.sqlite.store import SqliteStore
 from tests.store.conftest import StoreMaker
-from tests.store.runtimes import ADA, serving
+from tests.store.runtimes import ADA, Service, serving
 from tests.unit.runtime.samples import SimulatedClock, key
 
 MAIN, OTHER = key("main"), key("other")
@@ -84,6 +84,12 @@ def change(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
 
 async def verified(path: Path, only: InstanceKey | None = None) -> tuple[list[Problem], Counts]:
     return await verified_by(scan_file(path), only)
+
+
+def scan_of(service: Service) -> StoreScan:
+    """What is stored, read beside the service."""
+    store: Any = service.store
+    return scan_file(store._path) if isinstance(store, SqliteStore) else scan_database(store._target)
 
 
 async def verified_by(scan: StoreScan, only: InstanceKey | None = None) -> tuple[list[Problem], Counts]:
@@ -380,8 +386,22 @@ async def test_many_instances_are_read_in_groups_and_none_is_left_out(make_store
         with pytest.raises(DurachartError):
             await service.send("ADD", None, keys[7])
         await service.runtime.delete_instance(DeleteInstance(keys[3]), ADA)
-        store: Any = service.store
-        scan = scan_file(store._path) if isinstance(store, SqliteStore) else scan_database(store._target)
-        found, counts = await verified_by(scan)
+        found, counts = await verified_by(scan_of(service))
     assert found == []
     assert (counts.instances, counts.rows, counts.executed) == (450, 1_802, 1_800)
+
+
+async def test_a_long_journal_is_read_in_pages(make_store: StoreMaker) -> None:
+    """What is in memory at a time does not grow with a journal."""
+    async with serving(make_store) as service:
+        await service.create(MAIN)
+        for _ in range(6):
+            await asyncio.gather(*(service.send("ADD", None, MAIN) for _ in range(200)))
+        scan = scan_of(service)
+        pages = [page async for page in scan.pages()]
+        await scan.close()
+        found, counts = await verified_by(scan_of(service))
+    assert [len(page.entries) for page in pages] == [500, 500, 201, 0]
+    assert [page.last for page in pages] == [False, False, False, True]
+    assert len({id(page.of) for page in pages}) == 1
+    assert (found, counts.rows, counts.executed) == ([], 1_201, 1_201)
