@@ -184,7 +184,7 @@ def test_text_cannot_end_a_label_or_a_note() -> None:
     assert "[1]" in text
 
 
-@pytest.mark.parametrize("name", ["broadcast", "canvas", "concierge", "negotiation", "order"])
+@pytest.mark.parametrize("name", ["broadcast", "canvas", "concierge", "flow", "negotiation", "order"])
 def test_reference_machines_are_drawn_whole(name: str, repository: Path) -> None:
     definition = load_definition(load_document(repository / "machines" / name / "machine.yaml"))
     text = render_mermaid(definition)
