@@ -34,7 +34,6 @@ from durachart.runtime.errors import (
     RequestIdReused,
 )
 from durachart.runtime.outbox import MAX_STEPS, Outbox
-from durachart.store.interface import EffectMatch
 from tests.store.conftest import StoreMaker
 from tests.store.runtimes import ADA, Service, serving
 from tests.store.stored_rows import created, effect
@@ -290,16 +289,16 @@ async def test_lists_are_paged_and_their_tokens_belong_to_them(service: Service)
     found: list[str] = []
     token = ""
     while True:
-        page = await reads.list(EffectMatch("", "job"), page_size=2, page_token=token)
+        page = await reads.list("", machine_id="job", page_size=2, page_token=token)
         found += [record.key.instance_id for record in page.items]
         assert all(record.attempts == () for record in page.items)
         if not (token := page.next_page_token):
             break
         with pytest.raises(PageTokenInvalid):
-            await reads.list(EffectMatch("", "job", state="discarded"), page_token=token)
+            await reads.list("", machine_id="job", state="discarded", page_token=token)
     assert sorted(found) == [f"j-{n}" for n in range(5)]
     with pytest.raises(InvalidArgument):
-        await reads.list(EffectMatch("", instance_id="j-1"))
+        await reads.list("", instance_id="j-1")
     with pytest.raises(EffectNotFound):
         await reads.details(key(), "nobody")
 

@@ -12,11 +12,11 @@ from durachart.runtime.commands import EffectError, RecordStep
 from durachart.runtime.effect_views import (
     EffectAttempt,
     EffectRecord,
+    EffectState,
     EffectStep,
     LeasedEffect,
     StepState,
 )
-from durachart.store.interface import EffectMatch
 from durachart.store.keys import InstanceKey
 
 MAX_MESSAGE_CHARS = 4096
@@ -27,7 +27,7 @@ _DEFAULT_LEASE, _SHORTEST_LEASE, _LONGEST_LEASE = (
 )
 _LONGEST_WAIT = timedelta(seconds=60)
 
-_STATE = {
+_STATE: dict[EffectState, pb.EffectState] = {
     "available": pb.EFFECT_STATE_AVAILABLE,
     "running": pb.EFFECT_STATE_RUNNING,
     "retryable": pb.EFFECT_STATE_RETRYABLE,
@@ -35,7 +35,10 @@ _STATE = {
     "discarded": pb.EFFECT_STATE_DISCARDED,
     "cancelled": pb.EFFECT_STATE_CANCELLED,
 }
-_STATE_WANTED = {pb.EFFECT_STATE_UNSPECIFIED: "", **{number: state for state, number in _STATE.items()}}
+_STATE_WANTED: dict[int, EffectState | None] = {
+    pb.EFFECT_STATE_UNSPECIFIED: None,
+    **{number: state for state, number in _STATE.items()},
+}
 _OUTCOME = {
     "": pb.EffectAttempt.OUTCOME_UNSPECIFIED,
     "completed": pb.EffectAttempt.OUTCOME_COMPLETED,
@@ -74,15 +77,9 @@ def error_of(error: pb.EffectError) -> EffectError:
     return EffectError(error.reason, error.message[:MAX_MESSAGE_CHARS])
 
 
-def match_of(request: pb.ListEffectsRequest) -> EffectMatch:
-    """The effects a validated request asks for."""
-    return EffectMatch(
-        request.namespace,
-        request.machine_id,
-        request.instance_id,
-        request.handler,
-        _STATE_WANTED[request.state],
-    )
+def state_of(state: int) -> EffectState | None:
+    """The state a filter asks for; None: any."""
+    return _STATE_WANTED[state]
 
 
 def step_of(request: pb.RecordEffectStepRequest) -> RecordStep:

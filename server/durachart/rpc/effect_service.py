@@ -148,7 +148,13 @@ class EffectHandlers:
     async def list_effects(self, request: pb.ListEffectsRequest, ctx: CallContext) -> pb.ListEffectsResponse:
         """Effects, without attempts and steps."""
         page = await self._runtime.effects.list(
-            shown.match_of(request), page_size=request.page_size, page_token=request.page_token
+            request.namespace,
+            machine_id=request.machine_id,
+            instance_id=request.instance_id,
+            handler=request.handler,
+            state=shown.state_of(request.state),
+            page_size=request.page_size,
+            page_token=request.page_token,
         )
         return pb.ListEffectsResponse(
             effects=map(shown.effect, page.items), next_page_token=page.next_page_token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durachart.runtime.effect_views import EffectRecord, effect_record
+from durachart.runtime.effect_views import EffectRecord, EffectState, effect_record
 from durachart.runtime.errors import EffectNotFound, InvalidArgument, StoreUnavailable
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.paging import page_limit
@@ -50,16 +50,27 @@ class EffectReads:
         return effect_record(*found)
 
     async def list(
-        self, match: EffectMatch, *, page_size: int = 0, page_token: str = ""
+        self,
+        namespace: str,
+        *,
+        machine_id: str = "",
+        instance_id: str = "",
+        handler: str = "",
+        state: EffectState | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[EffectRecord]:
-        """Effects that match, without attempts and steps. A page may be short of its size, never empty early.
+        """Effects, without attempts and steps; what is empty or None is not looked at.
+
+        A page that is not the last may hold less than its size, but never nothing.
 
         Raises:
             InvalidArgument: An instance without its machine, or a negative size.
             PageTokenInvalid: The token is not of this list.
         """
-        if match.instance_id and not match.machine_id:
+        if instance_id and not machine_id:
             raise InvalidArgument("instance_id", "names no instance without `machine_id`")
+        match = EffectMatch(namespace, machine_id, instance_id, handler, state or "")
         limit = page_limit(page_size)
         tokens = PageTokens("effects", *match)
         after = None

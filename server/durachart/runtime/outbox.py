@@ -57,8 +57,9 @@ MAX_STEP_OUTPUT_BYTES: Final = 256 * 1024
 _SHORTEST_WAIT_S: Final = 0.01
 # An effect that this server cannot hand out, for want of a plug-in perhaps, is left to others for so long.
 _PUT_OFF_MS: Final = 60_000
-# In case nobody rang: other nodes write to the same database.
-_POLL_S: Final = 2.0
+# In case nobody rang: here a ring may be lost with the one it woke, elsewhere other nodes write as well.
+_POLL_S: Final = 10.0
+_SHARED_POLL_S: Final = 2.0
 
 
 class Outbox:
@@ -193,9 +194,10 @@ class Outbox:
         """How long nothing new can be leased unless it rings, in seconds."""
         with _store_errors():
             at_ms = await self._store.next_effect_at(handlers)
+        longest_s = _POLL_S if self._store.exclusive else _SHARED_POLL_S
         if at_ms is None:
-            return _POLL_S
-        return min(max((at_ms - self._clock.now_ms()) / 1000, _SHORTEST_WAIT_S), _POLL_S)
+            return longest_s
+        return min(max((at_ms - self._clock.now_ms()) / 1000, _SHORTEST_WAIT_S), longest_s)
 
     async def take(
         self, handlers: Sequence[str], limit: int, holder: str, lease: timedelta, wait: timedelta
