@@ -1,6 +1,7 @@
 """Settings are checked once, with one sentence that names the option."""
 
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,19 @@ def test_concurrency_is_given_by_handler() -> None:
 def test_what_is_no_concurrency_says_what_would_be(word: str) -> None:
     with pytest.raises(SettingInvalid, match="write llm"):
         settings.concurrency([word])
+
+
+def test_hosts_for_http_request_are_names_addresses_and_networks() -> None:
+    targets = settings.http_targets(["*.internal", "10.1.0.0/16"], ["10.1.2.3"])
+    assert targets.permits("api.internal", ip_address("192.168.0.1"))
+    assert targets.permits("x", ip_address("10.1.9.9"))
+    assert not targets.permits("api.internal", ip_address("10.1.2.3"))
+    assert not Settings().http_targets.permits("x", ip_address("127.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "option"), [(["a b"], [], "--http-allow"), ([], ["10.0.0.1/8"], "--http-deny")]
+)
+def test_what_is_no_host_names_its_option(allow: list[str], deny: list[str], option: str) -> None:
+    with pytest.raises(SettingInvalid, match=f"^{option}: .* is no host"):
+        settings.http_targets(allow, deny)
