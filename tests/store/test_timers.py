@@ -142,6 +142,23 @@ async def test_a_hundred_thousand_pending_timers_cost_a_look_no_more_than_one(tm
     await store.close()
 
 
+async def test_a_timer_that_is_due_after_the_next_wakes_nobody(service: Service) -> None:
+    """Events that arm timers do not make the worker look each time."""
+    for name in ("a", "b"):
+        await service.create(job_key(name))
+    assert await service.runtime.next_due_at() is None
+    await service.send("GO", None, job_key("a"))
+    assert await service.runtime.wait_timers(0), "it is the first"
+    assert await service.runtime.next_due_at() is not None
+    service.clock.now += 1_000
+    await service.send("GO", None, job_key("b"))
+    assert not await service.runtime.wait_timers(0)
+    service.clock.now -= 5_000
+    await service.create(job_key("c"))
+    await service.send("GO", None, job_key("c"))
+    assert await service.runtime.wait_timers(0), "it is due before the one that was told of"
+
+
 class Counting:
     """A service as the worker sees it, with a note of what it held and when all was fired."""
 

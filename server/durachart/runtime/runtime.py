@@ -78,6 +78,7 @@ from durachart.store.keys import InstanceKey
 
 GENERATE: Final = "llm.generate"
 _LAST_SEQ: Final = sys.maxsize
+_NO_INSTANT: Final = sys.maxsize
 
 
 class Runtime:
@@ -132,6 +133,8 @@ class Runtime:
         )
         self._effects = EffectReads(store)
         self._timers_bell = Doorbell()
+        # The instant that whoever fires timers was told of last; what is due later changes nothing for him.
+        self._told_due_ms = _NO_INSTANT
         self._watches, self._tail, self._neighbours = self._watching(store)
 
     @asynccontextmanager
@@ -191,7 +194,7 @@ class Runtime:
             self._tail.committed(changes)
         if writes.effects or writes.ends or writes.revivals:
             self._outbox.committed(writes)
-        if writes.timers:
+        if writes.timers and min(timer.due_at_ms for timer in writes.timers) < self._told_due_ms:
             self._timers_bell.ring()
 
     # --- machines -----------------------------------------------------------------------------------------
@@ -505,8 +508,11 @@ class Runtime:
 
     async def next_due_at(self) -> datetime | None:
         """When the next timer can be claimed; None: none is pending."""
+        # What is committed while this reads may not be in what it reads.
+        self._told_due_ms = _NO_INSTANT
         with _store_errors():
             due_ms = await self._store.next_due()
+        self._told_due_ms = _NO_INSTANT if due_ms is None else due_ms
         return None if due_ms is None else instant(due_ms)
 
     async def wait_timers(self, max_wait_s: float | None = None) -> bool:
