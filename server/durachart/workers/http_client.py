@@ -53,19 +53,18 @@ class HttpAnswer:
 class HttpClient:
     """Connections, kept open for a while between requests."""
 
-    def __init__(
-        self, targets: HttpTargets, *, limit_bytes: int = LIMIT_BYTES, connections: int = 64
-    ) -> None:
+    def __init__(self, targets: HttpTargets, *, limit_bytes: int = LIMIT_BYTES) -> None:
         """Make the client; nothing is connected yet.
 
         Args:
             targets: Where it may connect to.
             limit_bytes: Of an answer's body.
-            connections: Most at a time.
         """
         self._limit_bytes = limit_bytes
         self._pool = httpcore2.AsyncConnectionPool(
-            max_connections=connections,
+            # Who runs effects bounds how many there are at a time.
+            max_connections=None,
+            max_keepalive_connections=32,
             keepalive_expiry=15.0,
             network_backend=_GuardedBackend(targets),
         )

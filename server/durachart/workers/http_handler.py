@@ -95,7 +95,7 @@ class HttpHandler:
         from durachart.workers import http_client
 
         if self._client is None:
-            self._client = http_client.HttpClient(self._targets, connections=self.concurrency)
+            self._client = http_client.HttpClient(self._targets)
         try:
             async with asyncio.timeout(request.timeout_ms / 1000):
                 return await self._client.send(request, headers)
