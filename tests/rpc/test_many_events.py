@@ -22,6 +22,7 @@ from durachart.rpc.service import Service
 from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
 from durachart.runtime.settings import RuntimeSettings
 from durachart.store.interface import CommitResult, Writes
+from durachart.store.rows import MachineRow
 from durachart.store.sqlite.store import SqliteStore
 from tests.rpc.scripted import ANY_PORT
 from tests.store.runtimes import Service as Running
@@ -32,14 +33,22 @@ SERVICE = f"/{STATE_MACHINE_SERVICE.full_name}"
 
 
 class HeldStore(SqliteStore):
-    """Commits only while it is let."""
+    """Commits, and finds machines, only while it is let."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.let = asyncio.Event()
         self.let.set()
+        self.let_find = asyncio.Event()
+        self.let_find.set()
+        self.finding = 0
         self.commits: list[int] = []
         self.waiting = False
+
+    async def get_machine(self, machine_id: str, version: int) -> MachineRow | None:
+        self.finding += 1
+        await self.let_find.wait()
+        return await super().get_machine(machine_id, version)
 
     async def commit(self, writes: Writes) -> CommitResult:
         self.waiting = True
@@ -57,20 +66,21 @@ class Serving:
         self.service = service
         self._channel = channel
 
-    def stream(self) -> Any:
+    def stream(self, timeout_s: float | None = None) -> Any:
         """A call of StreamEvents."""
         make: Any = self._channel.stream_stream
         return make(
             f"{SERVICE}/StreamEvents",
             request_serializer=pb.StreamEventsRequest.SerializeToString,
             response_deserializer=pb.StreamEventsResponse.FromString,
-        )()
+        )(timeout=timeout_s)
 
-    async def send(self, *requests: pb.SendEventRequest) -> list[pb.SendEventResult]:
+    async def send(
+        self, *requests: pb.SendEventRequest, timeout_s: float | None = None
+    ) -> list[pb.SendEventResult]:
         """The results of SendEvents."""
-        answer = await self._unary("SendEvents", pb.SendEventsResponse)(
-            pb.SendEventsRequest(requests=requests)
-        )
+        call = self._unary("SendEvents", pb.SendEventsResponse)
+        answer = await call(pb.SendEventsRequest(requests=requests), timeout=timeout_s)
         return list(answer.results)
 
     async def send_alone(self, request: pb.SendEventRequest) -> pb.SendEventResponse:
@@ -94,10 +104,11 @@ class Serving:
 
 @asynccontextmanager
 async def served(
-    path: Path, bounds: RuntimeSettings | None = None, *, window: int = 256
+    path: Path, bounds: RuntimeSettings | None = None, *, window: int = 256, published: bool = True
 ) -> AsyncIterator[Serving]:
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(serving(lambda: HeldStore(path / "store.db"), bounds))
+        make = serving(lambda: HeldStore(path / "store.db"), bounds, published=published)
+        running = await stack.enter_async_context(make)
         handlers = StateMachineHandlers(running.runtime, stream_window=window)
         service = assemble([Served(STATE_MACHINE_SERVICE, handlers)])
         address = await stack.enter_async_context(serve_grpc(service, GrpcSettings(address=ANY_PORT)))
@@ -135,7 +146,7 @@ def reason_of(status: Status) -> str:
 
 
 async def test_each_of_several_events_is_answered_for_itself_and_in_order(server: Serving) -> None:
-    """A refused, a malformed and an unknown one leave the others alone. Rows: A7, D7."""
+    """A refused, a malformed and an unknown one leave the others alone. Rows: A6, B7, D7."""
     await server.running.create(key("j-1"))
     await server.running.create(key("j-2"))
     results = await server.send(
@@ -289,3 +300,64 @@ async def test_a_draining_server_answers_what_it_took_and_ends_the_stream(server
     trailers = dict(tuple(entry) for entry in await call.trailing_metadata() or ())
     assert reason_of(Status.FromString(trailers["grpc-status-details-bin"])) == "SHUTTING_DOWN"
     assert await draining is True
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_still_waits_at_the_deadline_is_not_executed(tmp_path: Path, streams: bool) -> None:
+    async with served(tmp_path, RuntimeSettings(max_batch=1)) as server:
+        await server.running.create()
+        server.store.let.clear()
+        if streams:
+            call = server.stream(timeout_s=0.2)
+            for number in range(3):
+                await call.write(streamed(str(number), event("ADD")))
+            assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        else:
+            with pytest.raises(grpc.aio.AioRpcError) as late:
+                await server.send(*[event("ADD")] * 3, timeout_s=0.2)
+            assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await until(lambda: server.service.running == 0)
+        server.store.let.set()
+        # The first was judged, and is carried through.
+        assert (await server.running.send("ADD")).state.version == 2
+
+
+async def test_a_stream_is_told_to_come_back_before_memory_grows(tmp_path: Path) -> None:
+    async with served(tmp_path, RuntimeSettings(max_waiting=2)) as server:
+        await server.running.create()
+        server.store.let.clear()
+        call = server.stream()
+        await call.write(streamed("first", event("ADD")))
+        await until(lambda: server.store.waiting)
+        for number in range(4):
+            await call.write(streamed(str(number), event("ADD")))
+        await call.done_writing()
+        early = [await call.read() for _ in range(2)]
+        assert [answer.correlation_id for answer in early] == ["2", "3"]
+        assert [reason_of(answer.error) for answer in early] == ["OVERLOADED", "OVERLOADED"]
+        assert early[0].error.details[1].TypeName() == RetryInfo.DESCRIPTOR.full_name
+        server.store.let.set()
+        assert [(await call.read()).response.state.version for _ in range(3)] == [1, 2, 3]
+        assert await call.read() is grpc.aio.EOF
+
+
+async def test_events_that_wait_for_a_definition_stay_in_order_and_are_counted(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        await server.running.create()
+    async with served(tmp_path, RuntimeSettings(max_waiting=3), published=False) as server:
+        server.store.let_find.clear()
+        sending = asyncio.create_task(
+            server.send(
+                event("ADD", name="new", create_if_missing=True),
+                event("ADD", name="new"),
+                event("ADD"),
+                event("ADD"),
+            )
+        )
+        await until(lambda: server.store.finding == 2)  # all three wait, for the latest and for a version
+        (refused,) = await server.send(event("ADD", name="missing"))
+        assert reason_of(refused.error) == "OVERLOADED"
+        server.store.let_find.set()
+        results = await sending
+        assert [result.response.state.version for result in results[:3]] == [1, 2, 1]
+        assert reason_of(results[3].error) == "OVERLOADED"
