@@ -29,7 +29,7 @@ import uvloop
 import durachart.app.server
 from durachart.app import foreground, logs, machines
 from durachart.app.cli import application, main
-from durachart.workers.effect_worker import EffectWorker, EffectWorkerSettings
+from durachart.workers.effect_worker import EffectWorkerSettings
 from durachart.workers.timer_worker import TimerWorker, TimerWorkerSettings
 from tests.acceptance.faults import worker
 
@@ -65,7 +65,7 @@ def _serve(asked: dict[str, Any]) -> int:
     if asked["lease_ms"] is not None:
         lease_ms = asked["lease_ms"]
         app: Any = durachart.app.server
-        app.EffectWorker = partial(EffectWorker, settings=EffectWorkerSettings(lease_ms=lease_ms))
+        app.EffectWorkerSettings = partial(EffectWorkerSettings, lease_ms=lease_ms)
         app.TimerWorker = partial(TimerWorker, settings=TimerWorkerSettings(claim_ms=lease_ms))
     sys.argv = ["durachart", "serve", *asked["arguments"]]
     return int(main() or 0)

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NOT_STORED = ("UNAVAILABLE", "STORE_UNAVAILABLE")
 DISK_MIB = 6
+# The server tries again for as long as a call lasts, and says then that it could not.
+CALL_MS, REFUSED = 600, 12
 
 
 @pytest.fixture
@@ -48,9 +50,9 @@ async def test_a_full_disk_refuses_with_advice_and_takes_again_when_there_is_roo
     server = await cramped.start()
     await server.wait_ready()
     disk.limit(server)
-    load = Load(cramped.addresses, cramped.seed, "f", Shape(rate=2_000))
+    load = Load(cramped.addresses, cramped.seed, "f", Shape(rate=2_000, timeout_ms=CALL_MS))
     load.start()
-    await load.wait_failures(NOT_STORED, 100)
+    await load.wait_failures(NOT_STORED, REFUSED)
     async with Client(cramped.address) as client:
         assert (await client.get(MACHINE_ID, load.instance_ids[0])).version > 0
     if killed:
@@ -59,7 +61,7 @@ async def test_a_full_disk_refuses_with_advice_and_takes_again_when_there_is_roo
     if killed:
         server = await cramped.start()
         await server.wait_ready()
-    await load.wait_answers(200)
+    await load.wait_answers(100)
     await cramped.finish(load, server)
     said = load.history.messages[NOT_STORED]
     assert ("the disk is full; free some space" if disk.name == "tmpfs" else "the database failed") in said
@@ -96,16 +98,16 @@ async def test_what_fsync_did_not_take_is_not_acknowledged(brittle: Brittle, kil
     trial, fsync = brittle
     server = await trial.start()
     await server.wait_ready()
-    load = Load(trial.addresses, trial.seed, "e", Shape(timeout_ms=10_000))
+    load = Load(trial.addresses, trial.seed, "e", Shape(timeout_ms=CALL_MS))
     load.start()
     await load.wait_answers(50)
     async with fsync.failing(server):
-        await load.wait_failures(NOT_STORED, 100)
+        await load.wait_failures(NOT_STORED, REFUSED)
         if killed:
             await server.kill()
     if killed:
         server = await trial.start()
         await server.wait_ready()
-    await load.wait_answers(200)
+    await load.wait_answers(100)
     await trial.finish(load, server)
     assert "the disk failed to read or write; see the system's log" in load.history.messages[NOT_STORED]

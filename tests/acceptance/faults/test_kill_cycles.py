@@ -13,7 +13,7 @@ CYCLES = 40
 
 
 async def test_a7_nothing_is_lost_or_done_twice_when_the_server_is_killed_forty_times(trial: Trial) -> None:
-    """Half of the kills come at random instants, the others at every crash point."""
+    """A7: half of the kills come at random instants, the others at every crash point."""
     await trial.round(Load(trial.addresses, trial.seed, "k"), places(CYCLES, trial.chance))
     print(trial.summary)
     assert trial.summary.cycles == CYCLES

@@ -18,7 +18,7 @@ from tests.postgres import NoPostgres, PostgresServer, postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-NODES_KILLED, DATABASES_KILLED = 10, 2
+NODES_KILLED, DATABASES_KILLED = 8, 2
 # Long enough for a node that lives, and soon over for one that does not.
 LEASE_MS = 1_000
 
@@ -62,7 +62,7 @@ async def nodes(nursery: Nursery, database: PostgresServer) -> AsyncIterator[Tri
 async def test_a7_b8_nodes_and_their_database_are_killed_and_nothing_is_lost_or_done_twice(
     nodes: Trial,
 ) -> None:
-    """What one node has leased, claimed or answered the other carries on, and repeats when it is asked.
+    """A7 B8: what one node has leased, claimed or answered the other carries on, and repeats when asked.
 
     While the database is away, nodes answer UNAVAILABLE; when it is back, they go on by themselves.
     """

@@ -27,7 +27,7 @@ async def wait_ran(worker: Server, effects: int) -> None:
 
 
 async def test_a7_effects_of_workers_that_are_killed_end_once(nursery: Nursery, trial: Trial) -> None:
-    """Each worker is killed in the middle of some; their leases run out and others run them again."""
+    """A7: each worker is killed in the middle of some; their leases run out and others run them again."""
     server = await trial.start()
     await server.wait_ready()
     load = Load(trial.addresses, trial.seed, "w", POSTING)
@@ -43,7 +43,7 @@ async def test_a7_effects_of_workers_that_are_killed_end_once(nursery: Nursery, 
 
 
 async def test_a7_effects_whose_server_is_killed_end_once(nursery: Nursery, trial: Trial) -> None:
-    """Between lease and answer, and between a completion's commit and its answer."""
+    """A7: between lease and answer, and between a completion's commit and its answer."""
     load = Load(trial.addresses, trial.seed, "v", POSTING)
     load.start()
     worker = await nursery.start_worker(trial.address)
