@@ -216,6 +216,12 @@ async def test_a_retry_asked_for_twice_is_one(service: Service, outbox: Outbox) 
         await service.send("GO", request_id="r-1")
 
 
+@pytest.mark.parametrize("request_id", ["r" * 129, "r\0"])
+async def test_a_retry_under_an_id_that_cannot_be_kept_is_refused(outbox: Outbox, request_id: str) -> None:
+    with pytest.raises(InvalidArgument):
+        await outbox.revive(ReviveEffect(key(), "e-1", request_id), ADA)
+
+
 async def test_a_refused_retry_is_journaled_and_refused_the_same_way_again(
     service: Service, outbox: Outbox
 ) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from durachart.runtime.answers import Answers
+from durachart.runtime.arguments import require_key, require_request_id
 from durachart.runtime.cache import InstanceCache
 from durachart.runtime.clock import Clock, instant
 from durachart.runtime.commands import (
@@ -449,10 +450,12 @@ class Outbox:
         """Give a dead letter back for further attempts.
 
         Raises:
-            InstanceNotFound, EffectNotFound: Not journaled.
+            InvalidArgument, InstanceNotFound, EffectNotFound: Not journaled.
             EffectNotRetryable: It was not discarded, or its instance has finished or is gone.
             RequestIdReused: The request id was used for another request.
         """
+        require_key(command.key)
+        require_request_id(command.request_id)
         return await self._answers.revived(await self._queue.submit(command, caller))
 
 
