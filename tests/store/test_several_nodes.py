@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +21,13 @@ from durachart.runtime.errors import (
 )
 from durachart.runtime.runtime import Runtime
 from durachart.store.interface import CommitResult, Store, Writes
-from durachart.store.sqlite.store import SqliteStore
+from tests.store.conftest import StoreMaker
 from tests.store.runtimes import ADA, Service
 from tests.unit.runtime.samples import SimulatedClock, job_json, key
 
 
 class SharedStore:
-    """The store of one of several nodes, in one process: whoever opened it first closes it."""
+    """The store of one of several nodes, in one process; of one file, whoever opened it first closes it."""
 
     exclusive = False
 
@@ -57,10 +56,11 @@ class SharedStore:
 
 
 @asynccontextmanager
-async def _nodes(path: Path) -> AsyncIterator[tuple[Service, Service]]:
-    store = SqliteStore(path / "store.db")
+async def _nodes(make_store: StoreMaker) -> AsyncIterator[tuple[Service, Service]]:
+    store = make_store()
     clock = SimulatedClock()
-    stores: list[Any] = [SharedStore(store, first=True), SharedStore(store, first=False)]
+    other = SharedStore(store, first=False) if store.exclusive else SharedStore(make_store(), first=True)
+    stores: list[Any] = [SharedStore(store, first=True), other]
     a, b = (Runtime(each, clock=clock) for each in stores)
     async with a.running(), b.running():
         await a.publish(job_json(), ADA)
@@ -68,8 +68,8 @@ async def _nodes(path: Path) -> AsyncIterator[tuple[Service, Service]]:
 
 
 @pytest.fixture
-async def nodes(tmp_path: Path) -> AsyncIterator[tuple[Service, Service]]:
-    async with _nodes(tmp_path) as both:
+async def nodes(make_store: StoreMaker) -> AsyncIterator[tuple[Service, Service]]:
+    async with _nodes(make_store) as both:
         yield both
 
 
