@@ -763,7 +763,7 @@ export declare type FailEffectRequest = Message<"durachart.v1.FailEffectRequest"
   leaseToken: string;
 
   /**
-   * Why. `reason` is compared with the policy's `non_retryable`.
+   * Why. `reason` is compared with the policy's `non_retryable`; INTERRUPTED gives the effect back, and the attempt is not counted.
    *
    * @generated from field: durachart.v1.EffectError error = 4;
    */
