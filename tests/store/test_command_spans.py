@@ -52,7 +52,7 @@ async def test_a_traced_command_has_three_spans_under_its_callers(make_store: Ca
     assert attributes["durachart.machine.id"] == "job"
     assert attributes["durachart.instance.version"] == 1
     assert dict(commit.attributes or {}) == {
-        "db.system.name": "sqlite",
+        "db.system.name": make_store().system,
         "db.operation.name": "COMMIT",
         "db.operation.batch.size": 2,
     }

@@ -103,7 +103,7 @@ class CommandQueue:
         self._settings = settings
         self._on_commit = on_commit
         self._judge = Judge(settings, clock.new_uid)
-        self._tracing = None if tracer is None else Tracing(tracer)
+        self._tracing = None if tracer is None else Tracing(tracer, store.system)
         self._waiting: deque[Ticket] = deque()
         self._waiting_bytes = 0
         self._parked: dict[DefinitionId, list[Ticket]] = {}

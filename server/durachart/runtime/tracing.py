@@ -36,9 +36,10 @@ def parent_of(traceparent: str) -> Context | None:
 class Tracing:
     """Makes the spans of commands."""
 
-    def __init__(self, tracer: trace.Tracer) -> None:
-        """Make them with ``tracer``."""
+    def __init__(self, tracer: trace.Tracer, database: str) -> None:
+        """Make them with ``tracer``; ``database`` is the kind of database that commits."""
         self._tracer = tracer
+        self._database = database
         self.now_ns = time.time_ns
 
     def committed(self, tickets: Iterable[Ticket], began_ns: int, rows: int) -> None:
@@ -75,7 +76,7 @@ class Tracing:
                 parent,
                 kind=SpanKind.CLIENT,
                 attributes={
-                    "db.system.name": "sqlite",
+                    "db.system.name": self._database,
                     "db.operation.name": "COMMIT",
                     "db.operation.batch.size": rows,
                 },

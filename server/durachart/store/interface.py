@@ -320,6 +320,10 @@ class Store(Protocol):
     def exclusive(self) -> bool:
         """Whether nobody else can write while this is open: then what was committed here is current."""
 
+    @property
+    def system(self) -> str:
+        """What kind of database it is, as OpenTelemetry's ``db.system.name`` has it."""
+
     async def open(self) -> None:
         """Bring the schema up to date and start. Raises StoreNotOpened with a sentence for people."""
 

@@ -84,6 +84,7 @@ class PostgresStore(Reads):
     """See ``Store``. Any number of them may have the database open."""
 
     exclusive = False
+    system = "postgresql"
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class SqliteStore(Reads):
     """See ``Store``. One process at a time: a second one is refused when it opens the file."""
 
     exclusive = True
+    system = "sqlite"
 
     def __init__(
         self,
