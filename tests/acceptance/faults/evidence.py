@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from durachart.runtime.store_verification import StoreVerifier
 from durachart.store.rows import EffectRow, JournalRow
 from durachart.store.scan import StoreScan
-from durachart.store.schema import effects, journal, timers
+from durachart.store.schema import effects, instances, journal, timers
 from tests.acceptance.faults.ledger import ALARM_MS, Cause, Ledger
 from tests.acceptance.faults.linearizability import Row, violations
 from tests.acceptance.faults.load import History
@@ -94,6 +94,14 @@ async def unsettled(engine: AsyncEngine) -> list[str]:
         return [f"timer {tuple(row)}" for row in pending] + [f"effect {tuple(row)}" for row in unfinished]
 
 
+async def versions(engine: AsyncEngine, instance_ids: Sequence[str]) -> dict[str, int]:
+    """The version of each of these instances that exists."""
+    columns = instances.c
+    statement = select(columns.instance_id, columns.version).where(columns.instance_id.in_(instance_ids))
+    async with engine.connect() as connection:
+        return {row.instance_id: row.version for row in await connection.execute(statement)}
+
+
 async def gather(engine: AsyncEngine, instance_ids: Sequence[str]) -> Evidence:
     """The rows of these instances, from one cut."""
     journals: dict[str, list[JournalRow]] = {one: [] for one in instance_ids}
@@ -124,6 +132,7 @@ def contradictions(evidence: Evidence, history: History, ran: str) -> list[str]:
     found = _contradicted_histories(evidence, history)
     for instance_id, rows in evidence.journals.items():
         found += [f"{instance_id}: {text}" for text in _wrong_timers(rows)]
+        found += [f"{instance_id}: {text}" for text in _wrong_watch(rows, history.watched[instance_id])]
     if evidence.pending_timers:
         found.append(f"{evidence.pending_timers} timers are still pending")
     return found + _wrong_effects(evidence, set(_RAN.findall(ran)))
@@ -160,6 +169,24 @@ def _row(row: JournalRow) -> Row:
     return Row(
         row.seq, cause, row.request_id, row.expected_version, row.reason, row.from_version, row.to_version
     )
+
+
+def _wrong_watch(rows: Sequence[JournalRow], watched: Sequence[tuple[int, Ledger]]) -> list[str]:
+    """The watch showed every version from where it began on, once and in order, as the model has it."""
+    states: list[Ledger] = []
+    for row in rows:
+        if row.outcome == "accepted":
+            after = states[-1].after(_row(row).cause) if states else Ledger()
+            # A step that the model refuses has been told of already.
+            states.append(after if isinstance(after, Ledger) else states[-1])
+    shown = [version for version, _ in watched]
+    if shown != list(range(shown[0] if shown else 0, len(states))):
+        return [f"the watch showed versions {shown} of {len(states)}"]
+    return [
+        f"the watch showed {state} at version {version}, not {states[version]}"
+        for version, state in watched
+        if state != states[version]
+    ]
 
 
 def _wrong_timers(rows: Sequence[JournalRow]) -> list[str]:

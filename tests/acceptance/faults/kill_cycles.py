@@ -245,6 +245,7 @@ class Trial:
         async with evidence.opened(self.engine()) as engine:
             await _wait_settled(engine, servers)
             await load.repeat(100)
+            await load.stop_watching(await evidence.versions(engine, load.instance_ids))
             for server in servers:
                 assert await server.stop() == 0
             found = await evidence.gather(engine, load.instance_ids)

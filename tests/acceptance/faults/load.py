@@ -11,8 +11,8 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -24,6 +24,8 @@ from durachart_client import (
     InstanceState,
     RetryPolicy,
     ServerError,
+    Snapshot,
+    Transition,
     VersionConflict,
 )
 from tests.acceptance.faults.ledger import MACHINE_ID, Cause, Ledger
@@ -79,17 +81,19 @@ class Shape:
 
 @dataclass(slots=True)
 class History:
-    """What clients saw, in the order in which it ended.
+    """What clients saw, in the order in which they saw it.
 
     Attributes:
         calls: Every attempt at every request.
         reads: Every state that was asked for and shown.
+        watched: What one watch over all instances showed, by instance: versions and the states there.
         failures: How often a call failed with which code and reason.
         messages: One message of each of these failures.
     """
 
     calls: list[Call] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    watched: defaultdict[str, list[tuple[int, Ledger]]] = field(default_factory=lambda: defaultdict(list))
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     messages: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -127,6 +131,7 @@ class Load:
         self._next_at = 0.0
         self._stopping = False
         self._writers: list[asyncio.Task[None]] = []
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def instance_ids(self) -> list[str]:
@@ -136,6 +141,7 @@ class Load:
     def start(self) -> None:
         """Begin to send."""
         self._next_at = time.monotonic()
+        self._watcher = asyncio.create_task(self._watch())
         for number in range(self.shape.writers):
             self._writers.append(asyncio.create_task(self._write(number)))
 
@@ -143,6 +149,22 @@ class Load:
         """Begin nothing new, and wait until what was begun is answered; raises what broke a writer."""
         self._stopping = True
         await asyncio.gather(*self._writers)
+
+    async def stop_watching(self, versions: Mapping[str, int]) -> None:
+        """Wait until the watch has shown these versions, by instance, and end it; raises what broke it."""
+        assert self._watcher is not None
+        watched = self.history.watched
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while any(not watched[one] or watched[one][-1][0] < at for one, at in versions.items()):
+                    if self._watcher.done():
+                        break
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass  # What it has not shown is found when all is compared.
+        self._watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._watcher
 
     async def wait_calls(self, count: int) -> None:
         """Wait until ``count`` more calls have ended; raises what broke a writer."""
@@ -202,6 +224,15 @@ class Load:
                     await self._ask(clients, self._chance.choice(self._asked))
                 else:
                     await self._ask(clients, self._request(instance_id, what))
+
+    async def _watch(self) -> None:
+        ours = frozenset(self.instance_ids)
+        timeout = timedelta(seconds=PATIENCE_S)
+        async with Client(self._addresses[0], timeout=timeout, options=_CHANNEL) as client:
+            async for event in client.watch(MACHINE_ID):
+                if isinstance(event, Snapshot | Transition) and event.state.instance.instance_id in ours:
+                    seen = self.history.watched[event.state.instance.instance_id]
+                    seen.append((event.state.version, _shown(event.state)))
 
     async def _pace(self) -> None:
         now = time.monotonic()
