@@ -25,9 +25,12 @@ from durachart.runtime.views import (
     JournalEffect,
     JournalEntry,
     MachineRecord,
+    Preview,
+    PreviewTransition,
     RunningEffect,
     View,
     WatchClosing,
+    WatchDeleted,
     WatchProgress,
     WatchSnapshot,
     WatchSynced,
@@ -119,7 +122,7 @@ def test_an_entry_without_expectation_says_so() -> None:
     assert not convert.journal_entry(ENTRY._replace(expected_version=None)).HasField("expected_version")
 
 
-@pytest.mark.parametrize("cause", ["create", "event", "timer", "effect"])
+@pytest.mark.parametrize("cause", ["create", "event", "timer", "effect", "delete"])
 def test_every_cause_has_its_number(cause: str) -> None:
     made = convert.journal_entry(ENTRY._replace(cause=cause))  # type: ignore[arg-type]
     assert types.JournalCause.Name(made.cause) == f"JOURNAL_CAUSE_{cause.upper()}"
@@ -152,6 +155,7 @@ def test_every_frame_of_a_watch_has_its_body() -> None:
         WatchSynced("t"),
         WatchProgress("t", AT),
         WatchClosing("t", "bye", timedelta(seconds=2)),
+        WatchDeleted("t", KEY, "u" * 32, ENTRY),
     ]
     made = [convert.watch_frame(frame) for frame in frames]
     assert [frame.WhichOneof("body") for frame in made] == [
@@ -160,7 +164,9 @@ def test_every_frame_of_a_watch_has_its_body() -> None:
         "synced",
         "progress",
         "closing",
+        "deleted",
     ]
+    assert every_field_is_set(made[5].deleted)
     assert {frame.resume_token for frame in made} == {"t"}
     assert made[3].progress.server_time.ToDatetime(UTC) == AT
     assert made[4].closing.reconnect_delay == Duration(seconds=2)
@@ -207,3 +213,15 @@ def test_requests_become_keys_views_and_callers() -> None:
 def test_an_interval_beyond_measure_is_read_as_the_longest() -> None:
     assert convert.interval_of(Duration(seconds=2, nanos=500_000_000)) == timedelta(seconds=2.5)
     assert convert.interval_of(Duration(seconds=2**62)) == timedelta.max
+
+
+def test_a_preview_keeps_every_field() -> None:
+    asked = (
+        PreviewTransition("order.draft", "ADD", ("order.paid",), "hasItems", False),
+        PreviewTransition("order", "*", (), "", None),
+    )
+    effects = (JournalEffect("", "charge", "{}", False),)
+    made = convert.preview(Preview(True, STATE, True, effects, "R", "m", asked))
+    assert every_field_is_set(made)
+    assert every_field_is_set(made.transitions[0])
+    assert not made.transitions[1].HasField("passed")
