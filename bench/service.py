@@ -202,9 +202,9 @@ def show(bench: Bench) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument(
-        "--seconds", type=float, default=1.5, help="of one case in one round (default 1.5)"
+        "--seconds", type=float, default=0.6, help="of one case in one round (default 0.6)"
     )
-    arguments.add_argument("--rounds", type=int, default=5, help="(default 5)")
+    arguments.add_argument("--rounds", type=int, default=12, help="(default 12)")
     arguments.add_argument("--instances", type=int, default=1_000, help="(default 1,000)")
     arguments.add_argument("--json", action="store_true", help="print JSON instead of tables")
     given = arguments.parse_args()
