@@ -80,6 +80,8 @@ async def test_a_failure_reported_twice_is_one_failure(service: Service, outbox:
     retry_at = await outbox.fail(command, WORKER)
     assert retry_at is not None
     assert await outbox.fail(command, WORKER) == retry_at
+    with pytest.raises(LeaseLost):
+        await outbox.fail(command._replace(final=True), WORKER)
     service.clock.now += 5_000
     second = await _lease(outbox)
     with pytest.raises(LeaseLost):

@@ -415,7 +415,7 @@ class Outbox:
         key, effect_id, lease_token, error, delay_ms, final = command
         with _store_errors():
             row = await self._store.get_effect(key, effect_id)
-        if row is not None and _was_given_back(row, lease_token):
+        if row is not None and not final and _was_given_back(row, lease_token):
             return instant(row.scheduled_at_ms)
         if row is None or row.lease_token != lease_token:
             raise LeaseLost(key, effect_id)

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from durachart.runtime.commands import Caller, EffectError, FailEffect, FinishEffect, RecordStep
@@ -138,6 +138,7 @@ async def _check(service: Service, workers: Workers, of: InstanceKey) -> None:
         assert record.state == {"complete": "completed", "give_up": "discarded"}[deed]
 
 
+@example(63)  # fails for another attempt, then gives up under the same lease
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.integers(0, 2**32))
 def test_each_effect_ends_once_and_what_was_lost_is_handed_on(seed: int) -> None:
