@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Final
@@ -11,7 +11,7 @@ import asyncpg
 
 from durachart.crash_points import reach
 from durachart.store.interface import CommitResult, Writes
-from durachart.store.keys import InstanceKey, shard
+from durachart.store.keys import InstanceKey
 from durachart.store.postgres import deletion
 from durachart.store.postgres.arrays import transposed
 from durachart.store.postgres.revisions import MAX_ROWS
@@ -24,6 +24,7 @@ from durachart.store.postgres.statements import (
 )
 from durachart.store.rows import EffectEnd, InstanceRow
 
+_Key = tuple[Any, ...]
 _NOTHING_WRITTEN: Final = CommitResult((), frozenset())
 _result: Final[Callable[[InstanceRow], tuple[Any, ...]]] = itemgetter(
     *(InstanceRow._fields.index(name) for name in COLUMNS[Part.UPDATES].names[1:])
@@ -43,6 +44,8 @@ class _LostRaceError(Exception):
 class _Touched:
     """What was judged of each instance of a batch.
 
+    Keys are plain tuples here: equal to instance keys, and quicker to take out of a row.
+
     Attributes:
         keys: The instances, in order.
         n: Their places in ``keys``.
@@ -51,36 +54,49 @@ class _Touched:
 
     def __init__(self, writes: Writes, *, deleted: bool) -> None:
         """Gather it. ``deleted``: what goes has gone by now."""
-        uids: dict[InstanceKey, str] = {}
-        versions: dict[InstanceKey, int] = {}
-        heads: dict[InstanceKey, int] = {}
-        made_by: dict[InstanceKey, int] = {}
+        shards: dict[_Key, int] = {}
+        uids: dict[_Key, str] = {}
+        versions: dict[_Key, int] = {}
+        heads: dict[_Key, int] = {}
+        made_by: dict[_Key, int] = {}
         for row in writes.journal:
-            heads.setdefault(row.key, row.seq - 1)
+            key = row[1:4]
+            if key not in heads:
+                heads[key] = row.seq - 1
+                shards[key] = row[0]
             if row.outcome == "refused" and row.uid:
                 # It may have been removed since, by retention, which leaves its journal for a while.
-                uids.setdefault(row.key, row.uid)
+                uids.setdefault(key, row.uid)
         for insert in writes.inserts:
-            versions[insert.key] = -1
-        for update in writes.updates:
-            uids[update.row.key] = update.row.uid
-            versions[update.row.key] = update.from_version
-        for gone in writes.deletes:
-            if gone.from_version is not None:
-                uids[gone.tombstone.key] = gone.tombstone.uid
-                versions[gone.tombstone.key] = -1 if deleted else gone.from_version
+            versions[insert[1:4]] = -1
+        for moved, from_version in writes.updates:
+            key = moved[1:4]
+            uids[key] = moved.uid
+            versions[key] = from_version
+        for gone, judged_version, _ in writes.deletes:
+            if judged_version is not None:
+                key = gone[1:4]
+                uids[key] = gone.uid
+                versions[key] = -1 if deleted else judged_version
         for request in writes.requests:
             # An answer without a row of the journal was judged on the version that this row made.
-            if request.key not in heads:
-                made_by[request.key] = request.seq
-        ended = [end_key(end) for end in (*writes.ends, *writes.late_ends)]
-        revived = [revival.row.key for revival in writes.revivals]
-        self.keys = sorted({*heads, *versions, *made_by, *ended, *revived})
-        self.n: Mapping[InstanceKey, int] = {key: n for n, key in enumerate(self.keys)}
+            if request[1:4] not in heads:
+                made_by[request[1:4]] = request.seq
+                shards[request[1:4]] = request[0]
+        for end in (*writes.ends, *writes.late_ends):
+            shards.setdefault(end[1:4], end[0])
+        for revival in writes.revivals:
+            shards.setdefault(revival.row[1:4], revival.row[0])
+        self.keys = sorted(shards)
+        self.n: Mapping[_Key, int] = {key: n for n, key in enumerate(self.keys)}
         self.rows = [
-            (n, shard(key), *key, uids.get(key), versions.get(key), made_by.get(key), heads.get(key))
+            (n, shards[key], *key, uids.get(key), versions.get(key), made_by.get(key), heads.get(key))
             for key, n in self.n.items()
         ]
+
+    def instances(self, places: Iterable[int]) -> frozenset[InstanceKey]:
+        """The instances at these places."""
+        return frozenset(InstanceKey._make(self.keys[n]) for n in places)
 
 
 def end_key(end: EffectEnd) -> InstanceKey:
@@ -100,7 +116,7 @@ async def commit(connection: asyncpg.Connection, writes: Writes) -> CommitResult
     try:
         written = await write(connection, writes, touched)
     except (*_LOST_RACES, _LostRaceError):
-        return CommitResult([0] * len(writes.journal), frozenset(touched.keys))
+        return CommitResult([0] * len(writes.journal), touched.instances(touched.n.values()))
     reach("commit.after")
     return written
 
@@ -110,7 +126,7 @@ async def _commit(connection: asyncpg.Connection, writes: Writes, touched: _Touc
     outdated, first, _ = await connection.fetchrow(commit_statement(parts), *parameters)
     if not outdated:
         return CommitResult(range(first, first + len(writes.journal)), frozenset())
-    stale = frozenset(touched.keys[n] for n in outdated)
+    stale = touched.instances(outdated)
     return CommitResult(
         [0 if row.key in stale else first + place for place, row in enumerate(writes.journal)], stale
     )
@@ -123,7 +139,7 @@ async def _commit_with_deletes(
     async with connection.transaction():
         parts, parameters = _parameters(writes, touched)
         outdated, _ = await connection.fetchrow(check_statement(parts), *parameters)
-        stale = frozenset(touched.keys[n] for n in outdated)
+        stale = touched.instances(outdated)
         kept = _without(writes, stale) if stale else writes
         await deletion.delete(connection, kept.deletes)
         written: CommitResult = _NOTHING_WRITTEN
@@ -167,17 +183,17 @@ def _parameters(writes: Writes, touched: _Touched) -> tuple[Part, list[Sequence[
             parameters.extend(transposed(COLUMNS[part], rows))
 
     if writes.journal:
-        add(Part.JOURNAL, writes.journal, [n[row.key] for row in writes.journal])
+        add(Part.JOURNAL, writes.journal, [n[row[1:4]] for row in writes.journal])
         parameters.append(range(len(writes.journal)))
-    add(Part.INSERTS, writes.inserts, [n[row.key] for row in writes.inserts])
+    add(Part.INSERTS, writes.inserts, [n[row[1:4]] for row in writes.inserts])
     moved = [update.row for update in writes.updates]
-    add(Part.UPDATES, list(map(_result, moved)), [n[row.key] for row in moved])
-    add(Part.EFFECTS, writes.effects, [n[row.key] for row in writes.effects])
+    add(Part.UPDATES, list(map(_result, moved)), [n[row[1:4]] for row in moved])
+    add(Part.EFFECTS, writes.effects, [n[row[1:4]] for row in writes.effects])
     revived = [revival.row for revival in writes.revivals]
-    add(Part.REVIVALS, revived, [n[row.key] for row in revived])
-    add(Part.ENDS, writes.ends, [n[end_key(end)] for end in writes.ends])
-    add(Part.LATE_ENDS, writes.late_ends, [n[end_key(end)] for end in writes.late_ends])
-    add(Part.TIMERS_GONE, writes.timers_gone, [n[row.key] for row in writes.timers_gone])
-    add(Part.TIMERS, writes.timers, [n[row.key] for row in writes.timers])
-    add(Part.REQUESTS, writes.requests, [n[row.key] for row in writes.requests])
+    add(Part.REVIVALS, revived, [n[row[1:4]] for row in revived])
+    add(Part.ENDS, writes.ends, [n[end[1:4]] for end in writes.ends])
+    add(Part.LATE_ENDS, writes.late_ends, [n[end[1:4]] for end in writes.late_ends])
+    add(Part.TIMERS_GONE, writes.timers_gone, [n[row[1:4]] for row in writes.timers_gone])
+    add(Part.TIMERS, writes.timers, [n[row[1:4]] for row in writes.timers])
+    add(Part.REQUESTS, writes.requests, [n[row[1:4]] for row in writes.requests])
     return parts, parameters

@@ -103,7 +103,8 @@ def check_statement(parts: Part) -> str:
     current.
     """
     named = _judged(parts)
-    return f"WITH {', '.join(named)} SELECT (SELECT ns FROM outdated), (SELECT count(*) FROM locked)"
+    # The last column makes sure that rows are locked even where nothing asks whether they are alike.
+    return f"WITH {', '.join(named)} SELECT (SELECT ns FROM outdated), (SELECT present FROM found)"
 
 
 @lru_cache(maxsize=512)
@@ -116,10 +117,10 @@ def commit_statement(parts: Part) -> str:
     named = _judged(parts)
     named.append(f"base AS MATERIALIZED (SELECT {FIRST_REVISION} AS revision)")
     named.extend(f"write_{count} AS ({write})" for count, write in enumerate(_writes(parts)))
-    # The count makes sure that all rows are locked, whoever of them is asked for above.
+    # The last column makes sure that rows are locked even where nothing asks whether they are alike.
     return (
         f"WITH {', '.join(named)}"
-        " SELECT (SELECT ns FROM outdated), (SELECT revision FROM base), (SELECT count(*) FROM locked)"
+        " SELECT (SELECT ns FROM outdated), (SELECT revision FROM base), (SELECT present FROM found)"
     )
 
 
@@ -129,8 +130,12 @@ def _judged(parts: Part) -> list[str]:
     named = [
         f"touched AS MATERIALIZED (SELECT * FROM {TOUCHED.unnested('t', numbers)})",
         # In the order of the keys, so that two nodes never wait for each other.
-        "locked AS MATERIALIZED (SELECT t.n, r.uid, r.version, r.seq"
+        "locked AS MATERIALIZED (SELECT t.n, coalesce(r.uid = t.uid, true)"
+        " AND coalesce(r.version = t.version, true) AND coalesce(r.seq = t.instance_seq, true) AS alike"
         f" FROM touched t JOIN instances r ON {matches_key('r', 't')} ORDER BY t.n FOR UPDATE OF r)",
+        # As arrays, because joining rows of unknown number compares each with each.
+        "found AS MATERIALIZED (SELECT coalesce(array_agg(n), '{}') AS present,"
+        " coalesce(array_agg(n) FILTER (WHERE alike), '{}') AS current FROM locked)",
     ]
     for part in Part:
         if part in parts:
@@ -176,11 +181,10 @@ def _stale(parts: Part) -> Iterator[str]:
         " ORDER BY j.seq DESC LIMIT 1)"
     )
     yield (
-        "SELECT t.n FROM touched t LEFT JOIN locked l ON l.n = t.n"
-        " WHERE CASE WHEN t.version < 0 THEN l.n IS NOT NULL"
-        " ELSE coalesce(l.version <> t.version, t.version IS NOT NULL)"
-        " OR coalesce(l.uid <> t.uid, t.uid IS NOT NULL) END"
-        " OR (t.instance_seq IS NOT NULL AND l.seq IS DISTINCT FROM t.instance_seq)"
+        "SELECT t.n FROM touched t WHERE CASE"
+        " WHEN t.version < 0 THEN t.n = ANY ((SELECT present FROM found)::integer[])"
+        " WHEN t.version IS NULL AND t.uid IS NULL AND t.instance_seq IS NULL THEN false"
+        " ELSE t.n <> ALL ((SELECT current FROM found)::integer[]) END"
         f" OR (t.head_seq IS NOT NULL AND coalesce({head}, 0) <> t.head_seq)"
     )
     if Part.REQUESTS in parts:

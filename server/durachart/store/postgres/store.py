@@ -30,7 +30,8 @@ from durachart.store.interface import (
 )
 from durachart.store.keys import InstanceKey
 from durachart.store.migrate import upgrade
-from durachart.store.postgres import leases, retention, timers
+from durachart.store.nodes import RelayRow
+from durachart.store.postgres import leases, nodes, retention, timers
 from durachart.store.postgres.bell import PostgresBell
 from durachart.store.postgres.commit import commit
 from durachart.store.postgres.connections import MIGRATION_LOCK, connect, prepare
@@ -197,9 +198,12 @@ class PostgresStore(Reads):
     ) -> list[Leased]:
         """See ``Store``."""
         async with self._connection() as connection:
-            return await leases.lease(
+            leased = await leases.lease(
                 connection, handlers, limit=limit, holder=holder, now_ms=now_ms, until_ms=until_ms
             )
+        if leased:
+            self._ring(Hint.ATTEMPTS)
+        return leased
 
     async def extend_lease(
         self, key: InstanceKey, effect_id: str, lease_token: str, *, until_ms: int
@@ -262,6 +266,41 @@ class PostgresStore(Reads):
             cut = await retention.cut_journals(connection, before_ms, self._cut_after, limit)
         self._cut_after = cut.after
         return cut.removed
+
+    # --- nodes ---
+
+    async def read_relay_secret(self) -> str:
+        """See ``NodeTable``."""
+        async with self._connection() as connection:
+            return await nodes.read_relay_secret(connection)
+
+    async def register_node(self, node_id: str, address: str, *, lease_ms: int) -> None:
+        """See ``NodeTable``."""
+        async with self._connection() as connection:
+            await nodes.register(connection, node_id, address, lease_ms=lease_ms)
+
+    async def remove_node(self, node_id: str) -> None:
+        """See ``NodeTable``."""
+        async with self._connection() as connection:
+            await nodes.remove(connection, node_id)
+
+    async def claim_feed(self, key: InstanceKey, effect_id: str, attempt: int, node_id: str) -> str:
+        """See ``NodeTable``."""
+        async with self._connection() as connection:
+            owner = await nodes.claim_feed(connection, key, effect_id, attempt, node_id)
+        if owner == node_id:
+            self._ring(Hint.ATTEMPTS)
+        return owner
+
+    async def release_feed(self, key: InstanceKey, effect_id: str, attempt: int, node_id: str) -> None:
+        """See ``NodeTable``."""
+        async with self._connection() as connection:
+            await nodes.release_feed(connection, key, effect_id, attempt, node_id)
+
+    async def find_relay(self, key: InstanceKey, effect_id: str) -> RelayRow | None:
+        """See ``NodeTable``."""
+        async with self._connection() as connection:
+            return await nodes.find_relay(connection, key, effect_id)
 
     # --- connections ---
 
@@ -349,6 +388,8 @@ class PostgresStore(Reads):
                 insert = text("INSERT INTO store_info VALUES (:name, :value) ON CONFLICT DO NOTHING")
                 await connection.execute(insert, {"name": "uid", "value": self._new_uid()})
                 await connection.execute(insert, {"name": "revision_offset", "value": "0"})
+                # Made once, with the database; whoever can read it can call nodes as one of them.
+                await connection.execute(insert, {"name": "relay_secret", "value": secrets.token_hex(32)})
         finally:
             await engine.dispose()
 
