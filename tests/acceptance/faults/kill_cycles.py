@@ -25,7 +25,8 @@ from tests.acceptance.faults.servers import Nursery, Server, free_port
 from tests.postgres import PostgresServer
 from tests.processes import PATIENCE_S
 
-AT_ONCE, RUNNING, DATABASE = "while starting", "while running", "the database"
+AT_ONCE, RUNNING = "while starting", "while running"
+DATABASE, WORKER = "the database", "a worker"
 # How often a place is reached in about half a second of the load.
 _TIMES = {"commit": 40, "reply": 40, "lease": 6, "effect": 6, "timer": 3}
 # What is on SQLite a moment in a transaction of its own is on PostgreSQL another process.
@@ -76,13 +77,16 @@ class Summary:
         )
 
 
-def places(count: int, chance: random.Random, *, databases: int = 0, on_postgres: bool = False) -> list[str]:
+def places(
+    count: int, chance: random.Random, *, workers: int = 0, databases: int = 0, on_postgres: bool = False
+) -> list[str]:
     """Where to kill, in random order: half of the kills at random instants, half at the named places.
 
     Args:
         count: Of servers.
         chance: Chooses.
-        databases: How often the database is killed as well.
+        workers: How often a worker of its own is killed as well.
+        databases: How often the database is.
         on_postgres: Whether that is what is beneath.
     """
     named = [
@@ -98,7 +102,7 @@ def places(count: int, chance: random.Random, *, databases: int = 0, on_postgres
             chosen.append(f"{point}:{chance.randint(1, _TIMES[point.partition('.')[0]])}")
         else:
             chosen.append(AT_ONCE if number % 10 == 0 else RUNNING)
-    chosen += [DATABASE] * databases
+    chosen += [DATABASE] * databases + [WORKER] * workers
     chance.shuffle(chosen)
     return chosen
 
@@ -170,7 +174,8 @@ class Trial:
     async def round(self, load: Load, where: Sequence[str]) -> None:
         """Kill a server at each of these places while ``load`` goes on, then check everything.
 
-        The nodes take turns: while one is killed and started again, the others go on.
+        The nodes take turns: while one is killed and started again, the others go on. A load that posts is
+        given a worker of its own.
         """
         self._checked_calls = 0
         nodes = range(len(self._ports))
@@ -178,6 +183,7 @@ class Trial:
         for node in nodes[1:]:
             running[node] = await self.start(node=node)
             await running[node].wait_ready()
+        workers = await self._start_workers(load)
         load.start()
         async with evidence.opened(self.engine()) as engine:
             for number, place in enumerate(where):
@@ -186,6 +192,12 @@ class Trial:
                         # A node that starts without a database says so and ends.
                         await server.wait_ready()
                     await self._kill_database(load)
+                    continue
+                if place == WORKER:
+                    await asyncio.sleep(self.chance.uniform(0.05, 0.4))
+                    await workers.pop().kill()
+                    self.summary.killed[WORKER] += 1
+                    workers = await self._start_workers(load)
                     continue
                 node = number % len(nodes)
                 if node in running:
@@ -196,7 +208,10 @@ class Trial:
         servers = [running.get(node) or await self.start(node=node) for node in nodes]
         for server in servers:
             await server.wait_ready()
-        await self.finish(load, *servers)
+        await self.finish(load, *workers, *servers)
+
+    async def _start_workers(self, load: Load) -> list[Server]:
+        return [await self._nursery.start_worker(self.addresses[-1])] if load.shape.posts else []
 
     async def _cycle(self, load: Load, place: str, engine: AsyncEngine, node: int) -> None:
         server = await self.start("" if place in (AT_ONCE, RUNNING) else place, node=node)

@@ -1,8 +1,8 @@
 """The kill cycles of the tests, for as long as one likes: ``make soak ARGS="--cycles 500 --seed 7"``.
 
 Rounds of some cycles each work on one database; every round has instances of its own, and is checked at its
-end. On PostgreSQL two nodes are killed in turns, and now and then the database. What contradicts is shown,
-the database and all logs are kept, and the exit code is 1.
+end. Workers are killed too, and on PostgreSQL two nodes in turns, and now and then the database. What
+contradicts is shown, the database and all logs are kept, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.acceptance.faults.servers import Nursery
 from tests.postgres import NoPostgres, PostgresServer
 
 LEASE_MS = 1_000
-DATABASES_PER_ROUND = 2
+WORKERS_PER_ROUND, DATABASES_PER_ROUND = 2, 2
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def on_postgres(scratch: Path, seed: int) -> AsyncIterator[Trial]:
 
 async def soak(scratch: Path, given: argparse.Namespace, seed: int) -> None:
     """Run the cycles that were asked for; raises AssertionError with what contradicts."""
-    shape = Shape(writers=given.writers, rate=given.rate)
+    shape = Shape(writers=given.writers, rate=given.rate, posts=True)
     began = time.monotonic()
     many = given.store == "postgresql"
     async with (on_postgres if many else on_sqlite)(scratch, seed) as trial:
@@ -70,9 +70,14 @@ async def soak(scratch: Path, given: argparse.Namespace, seed: int) -> None:
         number = 0
         while (left := given.cycles - trial.summary.cycles) > 0:
             load = Load(trial.addresses, trial.chance.randrange(2**32), f"r{number}", shape)
-            databases = DATABASES_PER_ROUND if many else 0
-            count = min(left, given.round)
-            await trial.round(load, places(count, trial.chance, databases=databases, on_postgres=many))
+            where = places(
+                min(left, given.round),
+                trial.chance,
+                workers=WORKERS_PER_ROUND,
+                databases=DATABASES_PER_ROUND if many else 0,
+                on_postgres=many,
+            )
+            await trial.round(load, where)
             number += 1
             print(f"{time.monotonic() - began:6.0f} s  {trial.summary}", flush=True)
 

@@ -21,7 +21,7 @@ from tests.acceptance.faults.servers import Nursery
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NOT_STORED = ("UNAVAILABLE", "STORE_UNAVAILABLE")
-DISK_MIB = 6
+DISK_MIB = 3
 # The server tries again for as long as a call lasts, and says then that it could not.
 CALL_MS, REFUSED = 600, 12
 

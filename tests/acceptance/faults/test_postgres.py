@@ -18,7 +18,7 @@ from tests.postgres import NoPostgres, PostgresServer, postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-NODES_KILLED, DATABASES_KILLED = 8, 2
+NODES_KILLED, WORKERS_KILLED, DATABASES_KILLED = 8, 2, 2
 # Long enough for a node that lives, and soon over for one that does not.
 LEASE_MS = 1_000
 
@@ -59,17 +59,19 @@ async def nodes(nursery: Nursery, database: PostgresServer) -> AsyncIterator[Tri
         await nursery.kill_all()
 
 
-async def test_a7_b8_nodes_and_their_database_are_killed_and_nothing_is_lost_or_done_twice(
+async def test_a7_b8_nodes_workers_and_the_database_are_killed_and_nothing_is_lost_or_done_twice(
     nodes: Trial,
 ) -> None:
     """A7 B8: what one node has leased, claimed or answered the other carries on, and repeats when asked.
 
     While the database is away, nodes answer UNAVAILABLE; when it is back, they go on by themselves.
     """
-    where = places(NODES_KILLED, nodes.chance, databases=DATABASES_KILLED, on_postgres=True)
-    await nodes.round(Load(nodes.addresses, nodes.seed, "n", Shape(timeout_ms=1_000)), where)
+    where = places(
+        NODES_KILLED, nodes.chance, workers=WORKERS_KILLED, databases=DATABASES_KILLED, on_postgres=True
+    )
+    await nodes.round(Load(nodes.addresses, nodes.seed, "n", Shape(timeout_ms=1_000, posts=True)), where)
     print(nodes.summary)
-    assert nodes.summary.cycles == NODES_KILLED + DATABASES_KILLED
+    assert nodes.summary.cycles == NODES_KILLED + WORKERS_KILLED + DATABASES_KILLED
 
 
 async def test_a_node_that_was_halted_finds_that_others_have_gone_on(nodes: Trial) -> None:
@@ -86,9 +88,9 @@ async def test_a_node_that_was_halted_finds_that_others_have_gone_on(nodes: Tria
         await server.wait_ready()
         await wait_halted(server)
         await wait_overdue(nodes)
-        await load.wait_answers(100)
+        await load.wait_answers(50)
         server.send_signal(signal.SIGCONT)
-        await load.wait_answers(100)
+        await load.wait_answers(50)
         assert await server.stop() == 0
     server = await nodes.start()
     await server.wait_ready()
