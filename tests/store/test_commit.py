@@ -37,6 +37,14 @@ async def test_what_was_committed_is_loaded_again(store: Store) -> None:
     assert loaded.effects == {(one, "e-1"): effect(one)}
 
 
+async def test_what_cannot_be_stored_is_not_there(store: Store) -> None:
+    await store.commit(created(key()))
+    wanted = Wanted([key(), key("a\0b")], [(key(), "r\0")], [(key(), "e\0")])
+    loaded = await store.load(wanted)
+    assert list(loaded.instances) == list(loaded.heads) == [key()]
+    assert (loaded.requests, loaded.effects) == ({}, {})
+
+
 async def test_the_journal_of_a_refused_creation_has_a_head_and_no_instance(store: Store) -> None:
     refused = journal(key(), uid="", outcome="refused", reason="PAYLOAD_INVALID")
     await store.commit(Writes(journal=[refused]))

@@ -47,9 +47,9 @@ async def load(connection: asyncpg.Connection, wanted: Wanted) -> Loaded:
     """See ``Store.load``."""
     found = await connection.fetchrow(
         _LOAD,
-        *transposed(_KEYS, [(shard(key), *key) for key in wanted.instances]),
-        *transposed(_REQUEST_KEYS, [(shard(key), *key, name) for key, name in wanted.requests]),
-        *transposed(_EFFECT_KEYS, [(shard(key), *key, name) for key, name in wanted.effects]),
+        *transposed(_KEYS, _storable([(shard(key), *key) for key in wanted.instances])),
+        *transposed(_REQUEST_KEYS, _storable([(shard(key), *key, name) for key, name in wanted.requests])),
+        *transposed(_EFFECT_KEYS, _storable([(shard(key), *key, name) for key, name in wanted.effects])),
     )
     running: dict[InstanceKey, list[EffectRow]] = {}
     for effect in map(EffectRow._make, found[2]):
@@ -61,6 +61,11 @@ async def load(connection: asyncpg.Connection, wanted: Wanted) -> Loaded:
         {(row.key, row.request_id): row for row in map(RequestRow._make, found[3])},
         {(row.key, row.effect_id): row for row in map(EffectRow._make, found[4])},
     )
+
+
+def _storable(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Those that may exist: no text here holds U+0000. Asking for one would fail for the whole batch."""
+    return [row for row in rows if not any("\0" in name for name in row[1:])]
 
 
 def _heads(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[InstanceKey, Head]]:

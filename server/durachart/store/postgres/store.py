@@ -198,12 +198,9 @@ class PostgresStore(Reads):
     ) -> list[Leased]:
         """See ``Store``."""
         async with self._connection() as connection:
-            leased = await leases.lease(
+            return await leases.lease(
                 connection, handlers, limit=limit, holder=holder, now_ms=now_ms, until_ms=until_ms
             )
-        if leased:
-            self._ring(Hint.ATTEMPTS)
-        return leased
 
     async def extend_lease(
         self, key: InstanceKey, effect_id: str, lease_token: str, *, until_ms: int
@@ -287,10 +284,7 @@ class PostgresStore(Reads):
     async def claim_feed(self, key: InstanceKey, effect_id: str, attempt: int, node_id: str) -> str:
         """See ``NodeTable``."""
         async with self._connection() as connection:
-            owner = await nodes.claim_feed(connection, key, effect_id, attempt, node_id)
-        if owner == node_id:
-            self._ring(Hint.ATTEMPTS)
-        return owner
+            return await nodes.claim_feed(connection, key, effect_id, attempt, node_id)
 
     async def release_feed(self, key: InstanceKey, effect_id: str, attempt: int, node_id: str) -> None:
         """See ``NodeTable``."""
