@@ -26,6 +26,7 @@ from durachart.runtime.views import (
     View,
     WatchFilter,
     WatchFrame,
+    WatchGap,
     WatchSnapshot,
     WatchSpec,
     WatchSynced,
@@ -168,7 +169,7 @@ ROWS = [(column, text) for column, texts in BROKEN_JOURNAL.items() for text in t
 
 
 @pytest.mark.parametrize(("column", "text"), ROWS)
-async def test_a_watch_of_many_passes_over_a_broken_journal_row_with_a_snapshot(
+async def test_a_watch_of_many_passes_over_a_broken_journal_row_with_a_gap(
     written: tuple[Path, str, str], tmp_path: Path, column: str, text: str
 ) -> None:
     # Of the rows after the tokens the first; it is a patch.
@@ -176,7 +177,7 @@ async def test_a_watch_of_many_passes_over_a_broken_journal_row_with_a_snapshot(
     _, of_both, of_bad = written
     async with damaged(written, tmp_path, statement, (text,)) as service:
         frames = await until_synced(service, WatchSpec(instances=(BAD, GOOD), resume_token=of_both))
-        instead = [frame for frame in frames if isinstance(frame, WatchSnapshot)]
+        instead = [frame for frame in frames if isinstance(frame, WatchGap)]
         assert [(frame.state.key, frame.state.version) for frame in instead] == [(BAD, 3)]
         seen = [
             frame.state.version

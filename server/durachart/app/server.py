@@ -188,6 +188,7 @@ async def _start_workers(
     stack.push_async_callback(http.close)
     tokens = TokenRelay(EffectGenerations(runtime))
     stack.callback(runtime.on_effect_end(tokens.effect_ended))
+    runtime.relay_texts(tokens.watch)
     tracer = observed.provider.get_tracer("durachart.workers")
     handlers = (*built_in_handlers(providers, tokens, http, tracer), *trusted)
     served = {handler.name for handler in handlers}

@@ -36,9 +36,12 @@ from durachart.runtime.views import (
     View,
     WatchClosing,
     WatchDeleted,
+    WatchFilter,
     WatchFrame,
+    WatchGap,
     WatchProgress,
     WatchSnapshot,
+    WatchTokens,
     WatchTransition,
 )
 from durachart.store.keys import InstanceKey
@@ -89,6 +92,18 @@ def view_of(view: int, default: View) -> View:
 def status_of(status: int) -> InstanceStatus | None:
     """The status a filter asks for; None: any."""
     return _STATUS_WANTED[status]
+
+
+def watch_filter(wanted: instances.WatchFilter) -> WatchFilter:
+    """The filter of a validated watch."""
+    return WatchFilter(
+        wanted.namespace,
+        wanted.machine_id,
+        tuple(wanted.state_ids),
+        tuple(wanted.tags),
+        dict(wanted.labels),
+        status_of(wanted.status),
+    )
 
 
 def send_event(request: instances.SendEventRequest) -> SendEvent:
@@ -294,12 +309,20 @@ def watch_frame(frame: WatchFrame) -> instances.WatchFrame:
         made.transition.state.CopyFrom(instance_state(frame.state))
         made.transition.entry.CopyFrom(journal_entry(frame.entry))
         made.transition.changed = frame.changed
+        made.transition.matches = frame.matches
     elif isinstance(frame, WatchSnapshot):
         made.snapshot.CopyFrom(instance_state(frame.state))
     elif isinstance(frame, WatchDeleted):
         made.deleted.instance.CopyFrom(instance_ref(frame.key))
         made.deleted.uid = frame.uid
         made.deleted.entry.CopyFrom(journal_entry(frame.entry))
+    elif isinstance(frame, WatchGap):
+        _fill_state(made.gap.state, frame.state)
+        made.gap.previous_version = frame.previous_version
+        made.gap.matches = frame.matches
+    elif isinstance(frame, WatchTokens):
+        made.tokens.instance.CopyFrom(instance_ref(frame.key))
+        made.tokens.frames.extend(map(token_frame, frame.frames))
     elif isinstance(frame, WatchProgress):
         made.progress.server_time.FromDatetime(frame.server_time)
     elif isinstance(frame, WatchClosing):

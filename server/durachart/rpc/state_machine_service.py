@@ -15,7 +15,7 @@ from durachart.rpc.many_events import DEFAULT_WINDOW, EventSender, EventStream, 
 from durachart.runtime.commands import CreateInstance, DeleteInstance
 from durachart.runtime.preview import Asked
 from durachart.runtime.runtime import Runtime
-from durachart.runtime.views import View, WatchFilter, WatchSpec
+from durachart.runtime.views import View, WatchSpec
 
 STATE_MACHINE_SERVICE = pb.DESCRIPTOR.services_by_name["StateMachineService"]
 
@@ -124,15 +124,15 @@ class StateMachineHandlers:
         interval = request.progress_interval
         spec = WatchSpec(
             instances=tuple(convert.key_of(ref) for ref in request.instances),
-            filter=WatchFilter(request.filter.namespace, request.filter.machine_id)
-            if request.HasField("filter")
-            else None,
+            filter=convert.watch_filter(request.filter) if request.HasField("filter") else None,
             resume_token=request.resume_token,
             view=convert.view_of(request.view, View.FULL),
             progress_interval=convert.interval_of(interval)
             if request.HasField("progress_interval")
             else None,
             end_on_final=request.end_on_final,
+            conflate=request.conflate,
+            include_tokens=request.include_tokens,
         )
         last_token = request.resume_token
 

@@ -30,6 +30,10 @@ MAX_EVENTS = 1000
 MAX_LABELS = 32
 MAX_LABEL_CHARS = 128
 MAX_WATCHED_INSTANCES = 1000
+MAX_WANTED = 100
+MAX_STATE_ID_CHARS = 1024
+MAX_TAG_CHARS = 1024
+MAX_FILTER_CHARS = 4096
 MAX_HANDLERS = 100
 MAX_HANDLER_CHARS = 128
 MAX_WORKER_ID_CHARS = 128
@@ -118,15 +122,7 @@ def _at_least_zero(value: int, field: str, problems: Problems) -> None:
 def _create_instance(request: instances.CreateInstanceRequest, problems: Problems) -> None:
     _instance(request.instance, request.HasField("instance"), "instance", problems)
     _request_id(request.request_id, problems)
-    if len(request.labels) > MAX_LABELS:
-        problems.append(
-            Violation("labels", f"must have at most {MAX_LABELS} entries, has {len(request.labels)}")
-        )
-    for key, value in sorted(request.labels.items()):
-        if not 1 <= len(key) <= MAX_LABEL_CHARS or len(value) > MAX_LABEL_CHARS:
-            text = f"keys need 1 to {MAX_LABEL_CHARS} characters, values at most as many: {key[:40]!r}"
-            problems.append(Violation("labels", text))
-            break
+    _labels(request.labels, "labels", problems)
     _view(request.view, problems)
 
 
@@ -174,6 +170,30 @@ def _get_state(request: instances.GetStateRequest, problems: Problems) -> None:
     _view(request.view, problems)
 
 
+def _wanted(
+    state_ids: Sequence[str], tags: Sequence[str], labels: Mapping[str, str], path: str, problems: Problems
+) -> None:
+    """What narrows a watch or a list."""
+    for names, field, most in ((state_ids, "state_ids", MAX_STATE_ID_CHARS), (tags, "tags", MAX_TAG_CHARS)):
+        if len(names) > MAX_WANTED:
+            problems.append(
+                Violation(path + field, f"must have at most {MAX_WANTED} entries, has {len(names)}")
+            )
+        elif any(not 1 <= len(name) <= most for name in names):
+            problems.append(Violation(path + field, f"each must have 1 to {most} characters"))
+    _labels(labels, path + "labels", problems)
+
+
+def _labels(labels: Mapping[str, str], field: str, problems: Problems) -> None:
+    if len(labels) > MAX_LABELS:
+        problems.append(Violation(field, f"must have at most {MAX_LABELS} entries, has {len(labels)}"))
+    for key, value in sorted(labels.items()):
+        if not 1 <= len(key) <= MAX_LABEL_CHARS or len(value) > MAX_LABEL_CHARS:
+            text = f"keys need 1 to {MAX_LABEL_CHARS} characters, values at most as many: {key[:40]!r}"
+            problems.append(Violation(field, text))
+            break
+
+
 def _watch_state(request: instances.WatchStateRequest, problems: Problems) -> None:
     filtered = request.HasField("filter")
     if filtered == bool(request.instances):
@@ -190,6 +210,8 @@ def _watch_state(request: instances.WatchStateRequest, problems: Problems) -> No
     if filtered:
         _namespace(request.filter.namespace, "filter.namespace", problems)
         _name(request.filter.machine_id, MAX_MACHINE_ID_CHARS, "filter.machine_id", problems)
+        _wanted(request.filter.state_ids, request.filter.tags, request.filter.labels, "filter.", problems)
+        _enum(request.filter.status, _STATUSES, "filter.status", problems)
         if request.end_on_final:
             problems.append(
                 Violation("end_on_final", "works with `instances` only: a filter has no last instance")
@@ -206,6 +228,11 @@ def _list_instances(request: instances.ListInstancesRequest, problems: Problems)
     _enum(request.status, _STATUSES, "status", problems)
     _at_least_zero(request.page_size, "page_size", problems)
     _view(request.view, problems)
+    _wanted(request.state_ids, request.tags, request.labels, "", problems)
+    if len(request.filter) > MAX_FILTER_CHARS:
+        problems.append(
+            Violation("filter", f"must have at most {MAX_FILTER_CHARS} characters, has {len(request.filter)}")
+        )
 
 
 def _list_journal(request: instances.ListJournalRequest, problems: Problems) -> None:

@@ -153,11 +153,25 @@ class RecentLog:
         """Whether every change with a revision over ``after`` is still here."""
         return after >= self._floor
 
-    def read(self, after: int, limit: int, match: LogMatch) -> Stretch:
-        """Changes with a revision over ``after`` that match, at most ``limit``. Only if `covers` them."""
+    @property
+    def max_entries(self) -> int:
+        """How many changes it holds at most."""
+        return self._max_entries
+
+    def read(
+        self, after: int, limit: int, match: LogMatch, wants: Callable[[Change], bool] | None = None
+    ) -> Stretch:
+        """Changes with a revision over ``after`` that match, at most ``limit``. Only if `covers` them.
+
+        Args:
+            after: Strictly after this revision.
+            limit: >= 1.
+            match: Of which instances.
+            wants: Which of those; None: all.
+        """
         found: list[Change] = []
         for change in _after(self._changes, after):
-            if matches(match, change.key):
+            if matches(match, change.key) and (wants is None or wants(change)):
                 found.append(change)
                 if len(found) == limit:
                     return Stretch(found, change.revision)

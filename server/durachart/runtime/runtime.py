@@ -72,6 +72,7 @@ from durachart.runtime.views import (
     WatchSpec,
 )
 from durachart.runtime.watch import Watches
+from durachart.runtime.watch_texts import WatchText
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import Expirable, Store, StoredInstance, Writes
 from durachart.store.keys import InstanceKey
@@ -183,6 +184,10 @@ class Runtime:
             store, tail, self._outbox, self._timers_bell.ring, self._registry.forget_latest
         )
         return watches, tail, neighbours
+
+    def relay_texts(self, watch_text: WatchText) -> None:
+        """Have watches that ask for it follow the text of generations by ``watch_text``."""
+        self._watches.watch_text = watch_text
 
     def _following(self) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self._store.exclusive else self._tail.following()

@@ -35,6 +35,7 @@ class RuntimeSettings:
         log_bytes: What their contexts and payloads may amount to.
         watch_frames: Frames of one message of a watch.
         progress_interval: How often an idle watch hears that it is alive, unless it asks otherwise.
+        watch_age: About how long a watch lasts before it is closed with a token, a fifth more or less.
     """
 
     max_event_bytes: int = 256 * 1024
@@ -57,3 +58,4 @@ class RuntimeSettings:
     log_bytes: int = 32 * 1024 * 1024
     watch_frames: int = 64
     progress_interval: timedelta = timedelta(seconds=15)
+    watch_age: timedelta = timedelta(minutes=30)

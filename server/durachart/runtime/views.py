@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from durachart.definitions.findings import Finding
+from durachart.runtime.generation_frames import TokenFrame
 from durachart.store.keys import InstanceKey
 
 InstanceStatus = Literal["active", "done"]
@@ -301,10 +303,23 @@ class Stopped(NamedTuple):
 
 
 class WatchFilter(NamedTuple):
-    """Matches every instance of one machine."""
+    """Matches instances of one machine.
+
+    Attributes:
+        namespace: Exactly this one.
+        machine_id: The machine.
+        state_ids: At least one active state has one of these ids; empty: any.
+        tags: The instance has all of these; empty: any.
+        labels: The instance has all of these; empty: any.
+        status: None: any.
+    """
 
     namespace: str
     machine_id: str
+    state_ids: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = MappingProxyType({})
+    status: InstanceStatus | None = None
 
 
 class WatchSpec(NamedTuple):
@@ -317,6 +332,8 @@ class WatchSpec(NamedTuple):
         view: How much state the frames carry.
         progress_interval: None is the server's default; clamped to 1 s to 60 s.
         end_on_final: End once every watched instance has finished or was deleted; only with ``instances``.
+        conflate: Skip to the latest state of each instance when the reader cannot keep up.
+        include_tokens: Send the text of generations of what is watched as well.
     """
 
     instances: tuple[InstanceKey, ...] = ()
@@ -325,6 +342,8 @@ class WatchSpec(NamedTuple):
     view: View = View.FULL
     progress_interval: timedelta | None = None
     end_on_final: bool = False
+    conflate: bool = False
+    include_tokens: bool = False
 
 
 class WatchSnapshot(NamedTuple):
@@ -342,12 +361,45 @@ class WatchTransition(NamedTuple):
         state: After it. Per instance, versions are consecutive.
         entry: Its journal entry; without ``data_json`` in BASIC.
         changed: Whether value, context or status differ from before.
+        matches: Whether the state matches the filter; if not, the instance has just left what is watched.
     """
 
     resume_token: str
     state: InstanceState
     entry: JournalEntry
     changed: bool
+    matches: bool = True
+
+
+class WatchGap(NamedTuple):
+    """Transitions of an instance were skipped.
+
+    Attributes:
+        resume_token: Where to go on. Several gaps may stand for one stretch of the log: until the last of
+            them has come, their token is from before it.
+        state: The latest state.
+        previous_version: After which version the reader goes on; -1: it does not know the instance.
+        matches: Whether the state matches the filter.
+    """
+
+    resume_token: str
+    state: InstanceState
+    previous_version: int
+    matches: bool = True
+
+
+class WatchTokens(NamedTuple):
+    """Text of a generation of a watched instance.
+
+    Attributes:
+        resume_token: Of the frame before; text is not resumed, it begins anew.
+        key: Whose generation.
+        frames: In order, at least one.
+    """
+
+    resume_token: str
+    key: InstanceKey
+    frames: tuple[TokenFrame, ...]
 
 
 class WatchDeleted(NamedTuple):
@@ -373,7 +425,7 @@ class WatchSynced(NamedTuple):
 
 
 class WatchProgress(NamedTuple):
-    """Nothing happened to what is watched up to this token."""
+    """The stream is alive, and everything up to this token was sent."""
 
     resume_token: str
     server_time: datetime
@@ -393,7 +445,16 @@ class WatchClosing(NamedTuple):
     reconnect_delay: timedelta | None
 
 
-WatchFrame = WatchSnapshot | WatchTransition | WatchDeleted | WatchSynced | WatchProgress | WatchClosing
+WatchFrame = (
+    WatchSnapshot
+    | WatchTransition
+    | WatchDeleted
+    | WatchGap
+    | WatchTokens
+    | WatchSynced
+    | WatchProgress
+    | WatchClosing
+)
 
 
 class DueTimer(NamedTuple):

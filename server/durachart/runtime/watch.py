@@ -3,7 +3,11 @@
 A watcher is a cursor into the log. A live one is handed the transitions it wants as they are committed, a few
 at most; when it does not take them in time they are dropped and it reads on from its cursor, from memory or
 from the journal, until it has caught up. So a slow reader costs nothing but reading, and nothing is ever
-lost, sent twice or out of order.
+lost, sent twice or out of order. One that asked for it is given the latest state of each instance instead of
+all it has missed.
+
+Frames come in the order of the log, whatever instance they are of: one that moves all the time delays what
+others do by no more than what it did before them, and not even by that where the reader takes gaps.
 
 Snapshots are read in pages, each from one cut of the database. A transition that a page has seen already is
 left out, so of every instance the snapshot and the first transition fit together, however long the pages
@@ -13,18 +17,15 @@ took.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import timedelta
-from typing import Final, NamedTuple, TypeVar
+from random import uniform
+from typing import Final, TypeVar
 
-from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.clock import Clock, instant
-from durachart.runtime.deletion import DELETED
 from durachart.runtime.errors import (
     DurachartError,
-    InstanceCorrupt,
     InvalidArgument,
     ResumeTokenInvalid,
     ShuttingDown,
@@ -32,134 +33,47 @@ from durachart.runtime.errors import (
     WatchCompacted,
 )
 from durachart.runtime.history import History
-from durachart.runtime.instance import Instance, restored
+from durachart.runtime.instance_filter import ActiveStates, InstanceFilter
 from durachart.runtime.log import Change, Deletion, RecentLog
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
-from durachart.runtime.present import bare_state, instance_state
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import (
-    InstanceState,
     View,
     WatchClosing,
     WatchDeleted,
+    WatchFilter,
     WatchFrame,
+    WatchGap,
     WatchProgress,
     WatchSnapshot,
     WatchSpec,
     WatchSynced,
     WatchTransition,
 )
+from durachart.runtime.watch_cursor import MOST_PENDING, Seen, Watcher
+from durachart.runtime.watch_gaps import Gap, Latest, StoredLatest, latest_of
+from durachart.runtime.watch_snapshots import Snapshots
+from durachart.runtime.watch_texts import Texts, WatchText
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import InstancesPage, LogEntry, LogMatch, Store, StoredInstance
+from durachart.store.interface import InstancesPage, LogEntry, LogMatch, Store
 from durachart.store.keys import InstanceKey
 
 _K = TypeVar("_K")
 
 MAX_WATCHED: Final = 1_000
-_SNAPSHOTS_PER_PAGE: Final = 200
-_NOTHING_AHEAD: Final[Mapping[InstanceKey, int]] = {}
-_PENDING: Final = 256
-"""Transitions kept for a watcher that is busy."""
 _SHORTEST_INTERVAL: Final = timedelta(seconds=1)
 _LONGEST_INTERVAL: Final = timedelta(seconds=60)
 _RECONNECT_DELAY: Final = timedelta(seconds=1)
-
-
-class _Watcher:
-    """A live watch.
-
-    Attributes:
-        pending: What it has not taken yet.
-        behind: It did not take what came in time, and must read on from its cursor.
-    """
-
-    __slots__ = ("_waiter", "behind", "pending")
-
-    def __init__(self) -> None:
-        self.pending: list[Change] = []
-        self.behind = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def offer(self, change: Change) -> None:
-        if self.behind:
-            return
-        if len(self.pending) >= _PENDING:
-            self.fall_behind()
-            return
-        self.pending.append(change)
-        self.wake()
-
-    def fall_behind(self) -> None:
-        self.pending.clear()
-        self.behind = True
-        self.wake()
-
-    def wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def wait(self, max_wait_s: float) -> bool:
-        """Wait for something to do; False: nothing came in time."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(max_wait_s):
-                await self._waiter
-                return True
-        except TimeoutError:
-            return False
-        finally:
-            self._waiter = None
-
-
-class _Seen:
-    """Up to which revision the snapshots of a watch have shown each instance."""
-
-    def __init__(self) -> None:
-        self._last_keys: list[InstanceKey] = []
-        self._revisions: list[int] = []
-        self._ahead: dict[InstanceKey, int] = {}
-        self._highest = 0
-
-    def add(
-        self, last_key: InstanceKey | None, revision: int, ahead: Mapping[InstanceKey, int] = _NOTHING_AHEAD
-    ) -> None:
-        """Every instance up to ``last_key`` that no page before covers was shown as of ``revision``.
-
-        None: all others were looked for. Those ``ahead`` were shown as of a later revision.
-        """
-        if last_key is not None:
-            self._last_keys.append(last_key)
-        self._revisions.append(revision)
-        self._ahead.update(ahead)
-        self._highest = max(self._highest, revision, *ahead.values())
-
-    def shows(self, key: InstanceKey, revision: int) -> bool:
-        """Whether a snapshot showed what this change of an instance led to, or something later."""
-        if revision > self._highest:
-            return False
-        if revision <= self._ahead.get(key, 0):
-            return True
-        page = bisect_left(self._last_keys, key)
-        return page < len(self._revisions) and revision <= self._revisions[page]
-
-
-class _Instead(NamedTuple):
-    """What an instance is by now, shown instead of what cannot be read of its journal.
-
-    Attributes:
-        revision: Of the last row that it stands for.
-        key: Which instance.
-        state: As far as it can be read.
-    """
-
-    revision: int
-    key: InstanceKey
-    state: InstanceState
+_AGE_JITTER: Final = 0.2
 
 
 class Watches:
-    """All watches of this process."""
+    """All watches of this process.
+
+    Attributes:
+        watch_text: Follows the text of a generation; None until somebody can.
+    """
 
     def __init__(
         self,
@@ -188,9 +102,11 @@ class Watches:
         self.log = log
         self.clock = clock
         self.settings = settings
-        self.by_key: dict[InstanceKey, set[_Watcher]] = {}
-        self.by_machine: dict[tuple[str, str], set[_Watcher]] = {}
-        self.live: set[_Watcher] = set()
+        self.states = ActiveStates()
+        self.watch_text: WatchText | None = None
+        self.by_key: dict[InstanceKey, set[Watcher]] = {}
+        self.by_machine: dict[tuple[str, str], set[Watcher]] = {}
+        self.live: set[Watcher] = set()
         self.closing = False
         self._follow = follow
         log.listen(self._committed)
@@ -229,68 +145,99 @@ class Watches:
         if self.closing:
             raise ShuttingDown
         try:
-            async with self._follow():
-                async for frames in _Watch(self, spec).run():
+            async with self._follow(), aclosing(_Watch(self, spec).run()) as batches:
+                async for frames in batches:
                     yield frames
         except StoreFailed as error:
             raise StoreUnavailable(str(error)) from error
+
+
+def _require_watchable(spec: WatchSpec) -> None:
+    if bool(spec.instances) == (spec.filter is not None):
+        raise InvalidArgument("instances", "give either instances or a filter to watch")
+    if len(spec.instances) > MAX_WATCHED:
+        raise InvalidArgument("instances", f"at most {MAX_WATCHED} instances can be watched in one stream")
+    if spec.end_on_final and not spec.instances:
+        raise InvalidArgument("end_on_final", "only a watch of instances can end with them")
+    if spec.filter is not None and not spec.filter.machine_id:
+        raise InvalidArgument("filter.machine_id", "name the machine whose instances to watch")
 
 
 class _Watch:
     """One call of `Watches.watch`."""
 
     def __init__(self, watches: Watches, spec: WatchSpec) -> None:
-        if bool(spec.instances) == (spec.filter is not None):
-            raise InvalidArgument("instances", "give either instances or a filter to watch")
-        if len(spec.instances) > MAX_WATCHED:
-            raise InvalidArgument(
-                "instances", f"at most {MAX_WATCHED} instances can be watched in one stream"
-            )
-        if spec.end_on_final and not spec.instances:
-            raise InvalidArgument("end_on_final", "only a watch of instances can end with them")
-        if spec.filter is not None and not spec.filter.machine_id:
-            raise InvalidArgument("filter.machine_id", "name the machine whose instances to watch")
+        _require_watchable(spec)
         self._all = watches
         self._spec = spec
         self._keys = sorted(set(spec.instances))
+        watched = spec.filter
         self._match = (
-            LogMatch(machine=(spec.filter.namespace, spec.filter.machine_id))
-            if spec.filter is not None
+            LogMatch(machine=(watched.namespace, watched.machine_id))
+            if watched is not None
             else LogMatch(keys=frozenset(self._keys))
         )
+        self._matching = InstanceFilter(watched or WatchFilter("", ""), watches.states, watches.registry)
         self._tokens = ResumeTokens(watches.store.uid)
-        self._watcher = _Watcher()
-        self._seen = _Seen()
-        # Where a snapshot stands for what could not be read: what it has shown, by revision.
-        self._shown: dict[InstanceKey, int] = {}
+        self._watcher = Watcher(None if self._matching.takes_all else self._matching.wants)
+        self._seen = Seen()
+        self._snapshots = Snapshots(
+            watches.store, watches.registry, watches.clock, self._keys, watched, self._matching, spec.view
+        )
+        self._stored = StoredLatest(
+            watches.store, watches.history, self._snapshots, self._matching, self._seen
+        )
+        self._texts = (
+            Texts(watches.watch_text, self._watcher.wake)
+            if spec.include_tokens and watches.watch_text is not None
+            else None
+        )
         self._cursor = 0
         self._unfinished = set(self._keys)
-        self._of_many = spec.filter is not None or len(self._keys) > 1
+        # Of the frame that was sent last, and when that was.
+        self._last_token = spec.resume_token
+        self._now_s = asyncio.get_running_loop().time
+        self._last_sent_s = self._now_s()
+        age = watches.settings.watch_age.total_seconds()
+        self._closes_s = self._last_sent_s + uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER) * age  # noqa: S311
 
     async def run(self) -> AsyncGenerator[list[WatchFrame], None]:
+        """All frames, until the watch ends or is old enough."""
         start = await self._start()
         try:
-            if start is None or start.snapshot_of is not None:
-                async for frames in self._snapshots(start):
+            async with aclosing(self._phases(start)) as batches:
+                async for frames in batches:
+                    self._last_token = frames[-1].resume_token
                     yield frames
-            elif self._spec.end_on_final:
-                await self._note_ended()
-            async for frames in self._catch_up():
-                yield frames
-            yield [WatchSynced(self._token())]
-            while not (self._spec.end_on_final and not self._unfinished):
-                if self._watcher.behind:
-                    self._detach()
-                    async for frames in self._catch_up():
-                        yield frames
-                    continue
-                live = await self._next_live()
-                if live:
-                    yield live
-                    if isinstance(live[-1], WatchClosing):
+                    self._last_sent_s = self._now_s()
+                    if isinstance(frames[-1], WatchClosing):
+                        return
+                    if self._last_sent_s >= self._closes_s:
+                        yield [self._closing()]
                         return
         finally:
             self._detach()
+            if self._texts is not None:
+                await self._texts.close()
+
+    async def _phases(self, start: ResumePoint | None) -> AsyncGenerator[list[WatchFrame], None]:
+        if start is None or start.snapshot_of is not None:
+            async for frames in self._begin(start):
+                yield await self._woven(frames)
+        elif self._spec.end_on_final:
+            await self._note_ended()
+        async for frames in self._catch_up():
+            yield await self._woven(frames)
+        yield [WatchSynced(self._token())]
+        while not (self._spec.end_on_final and not self._unfinished):
+            if self._watcher.behind:
+                self._detach()
+                async for frames in self._catch_up():
+                    yield await self._woven(frames)
+                continue
+            live = await self._next_live()
+            if live:
+                yield live
 
     async def _start(self) -> ResumePoint | None:
         token = self._spec.resume_token
@@ -311,25 +258,47 @@ class _Watch:
     def _token(self) -> str:
         return self._tokens.make(ResumePoint(self._cursor))
 
+    def _closing(self) -> WatchClosing:
+        if self._all.closing:
+            return WatchClosing(self._last_token, "the server is shutting down", _RECONNECT_DELAY)
+        message = "the stream has been open for long; go on with a new one"
+        return WatchClosing(self._last_token, message, uniform(0, 1) * _RECONNECT_DELAY)  # noqa: S311
+
+    def _progress(self, token: str) -> WatchProgress:
+        return WatchProgress(token, instant(self._all.clock.now_ms()))
+
+    def _is_overdue(self) -> bool:
+        """Whether the reader has heard nothing for as long as it asked for."""
+        return self._now_s() - self._last_sent_s >= self._interval_s()
+
+    def _interval_s(self) -> float:
+        asked = self._spec.progress_interval
+        if asked is None:
+            return self._all.settings.progress_interval.total_seconds()
+        return min(max(asked, _SHORTEST_INTERVAL), _LONGEST_INTERVAL).total_seconds()
+
+    async def _woven(self, frames: list[WatchFrame]) -> list[WatchFrame]:
+        return frames if self._texts is None else await self._texts.weave(frames, self._last_token)
+
     # --- snapshots ------------------------------------------------------------------------------------------
 
-    async def _snapshots(self, start: ResumePoint | None) -> AsyncIterator[list[WatchFrame]]:
-        """What exists. The cursor is left at the oldest page's revision."""
+    async def _begin(self, start: ResumePoint | None) -> AsyncIterator[list[WatchFrame]]:
+        """What exists and matches. The cursor is left at the oldest page's revision."""
         first_revision: int | None = None
         after = None
         if start is not None and start.snapshot_of is not None:
             after, first_revision = start.snapshot_of, start.revision
             self._seen.add(after, start.revision)
         while True:
-            page, last_key = await self._page(after)
+            cut, last_key, wanted = await self._snapshots.page(after)
             if first_revision is None:
-                first_revision = page.revision
-            self._note_finished(page)
-            self._seen.add(last_key, page.revision, page.ahead)
+                first_revision = cut.revision
+            self._note_finished(cut)
+            self._seen.add(last_key, cut.revision, cut.ahead)
             frames: list[WatchFrame] = []
-            for stored in page.instances:
+            for stored in wanted:
                 token = self._tokens.make(ResumePoint(first_revision, stored.row.key))
-                frames.append(WatchSnapshot(token, await self._state(stored)))
+                frames.append(WatchSnapshot(token, await self._snapshots.state(stored)))
                 if len(frames) == self._all.settings.watch_frames:
                     yield frames
                     frames = []
@@ -339,47 +308,11 @@ class _Watch:
                 self._cursor = first_revision
                 return
             after = last_key
+            if self._is_overdue():
+                yield [self._progress(self._tokens.make(ResumePoint(first_revision, last_key)))]
 
-    async def _page(self, after: InstanceKey | None) -> tuple[InstancesPage, InstanceKey | None]:
-        """The next page, and the last key it looked at; None: it is the last page."""
-        store = self._all.store
-        watched = self._spec.filter
-        if watched is not None:
-            position = ("", "") if after is None else (after.machine_id, after.instance_id)
-            page = await store.list_instances(
-                watched.namespace, watched.machine_id, "", position, _SNAPSHOTS_PER_PAGE
-            )
-            more = len(page.instances) == _SNAPSHOTS_PER_PAGE
-            return page, page.instances[-1].row.key if more else None
-        first = 0 if after is None else bisect_left(self._keys, after)
-        if after is not None and first < len(self._keys) and self._keys[first] == after:
-            first += 1
-        some = self._keys[first : first + _SNAPSHOTS_PER_PAGE]
-        more = first + len(some) < len(self._keys)
-        return await store.get_instances(some), some[-1] if more else None
-
-    async def _state(self, stored: StoredInstance) -> InstanceState:
-        row = stored.row
-        try:
-            instance = await self._instance(stored)
-        except DurachartError as error:
-            if not self._of_many or isinstance(error, StoreUnavailable):
-                raise
-            # As in lists: one that cannot be read or run here must not keep a watcher from all others.
-            return bare_state(stored, self._spec.view)
-        now_ms = max(self._all.clock.now_ms(), row.updated_at_ms)
-        return instance_state(instance, self._spec.view, now_ms)
-
-    async def _instance(self, stored: StoredInstance) -> Instance:
-        row = stored.row
-        definition = await self._all.registry.load(row.machine_id, row.machine_version)
-        try:
-            return restored(stored, definition)
-        except SnapshotInvalid as error:
-            raise InstanceCorrupt(row.key, str(error)) from error
-
-    def _note_finished(self, page: InstancesPage) -> None:
-        for stored in page.instances:
+    def _note_finished(self, cut: InstancesPage) -> None:
+        for stored in cut.instances:
             if stored.row.status != "active":
                 self._unfinished.discard(stored.row.key)
 
@@ -398,114 +331,154 @@ class _Watch:
     async def _catch_up(self) -> AsyncIterator[list[WatchFrame]]:
         """Everything after the cursor. When it ends, the watcher is live: nothing lies between."""
         log = self._all.log
-        limit = self._all.settings.watch_frames
-        changes: Sequence[Change | _Instead]
+        limit = MOST_PENDING + 1 if self._spec.conflate else self._all.settings.watch_frames
+        changes: Sequence[Change | Latest]
         while True:
             if log.covers(self._cursor):
-                changes, through = log.read(self._cursor, limit, self._match)
-                if not changes:
+                found, through = log.read(self._cursor, limit, self._match, self._wants)
+                if not found:
                     self._cursor = max(self._cursor, through)
                     self._attach()
                     return
+                if self._spec.conflate and len(found) > MOST_PENDING:
+                    found, through = log.read(self._cursor, log.max_entries, self._match, self._wants)
+                    missed = (change for change in found if not self._is_shown(change))
+                    changes = latest_of(missed, self._matching, self._spec.view)
+                else:
+                    changes = found
             else:
                 page = await self._all.store.read_log(self._cursor, limit, self._match)
-                changes = await self._changes(page.entries)
                 through = page.through
-            frames = self._frames(changes)
-            self._cursor = through
-            if frames:
+                if self._spec.conflate and len(page.entries) > MOST_PENDING:
+                    changes = await self._stored.of(self._not_shown(page.entries))
+                else:
+                    changes = await self._changes(page.entries)
+            async for frames in self._pieces(changes, through):
                 yield frames
+            if self._is_overdue():
+                yield [self._progress(self._token())]
 
-    async def _changes(self, entries: Sequence[LogEntry]) -> list[Change | _Instead]:
+    async def _pieces(
+        self, changes: Sequence[Change | Latest], through: int
+    ) -> AsyncIterator[list[WatchFrame]]:
+        """The frames of a stretch of the log, a message at a time. Leaves the cursor at its end."""
+        frames = self._frames(changes)
+        if self._spec.conflate and any(isinstance(change, Latest) for change in changes) and frames:
+            # Each stands for changes all over the stretch, which is told of when the last of them has come.
+            before, after = self._token(), self._tokens.make(ResumePoint(through))
+            frames = [frame._replace(resume_token=before) for frame in frames]
+            frames[-1] = frames[-1]._replace(resume_token=after)
+        limit = self._all.settings.watch_frames
+        for first in range(0, len(frames), limit):
+            yield frames[first : first + limit]
+        self._cursor = max(self._cursor, through)
+
+    @property
+    def _wants(self) -> Callable[[Change], bool] | None:
+        return None if self._matching.takes_all else self._matching.wants
+
+    async def _changes(self, entries: Sequence[LogEntry]) -> Sequence[Change | Latest]:
         """What rows of the journal say happened.
 
         Of an instance whose rows cannot be read, or not run here, a watch of many shows what it is by now
         instead: one must not keep a watcher from all others.
         """
-        entries = [entry for entry in entries if not self._is_shown(entry.row.key, entry.revision)]
+        entries = self._not_shown(entries)
+        if self._matching.asks_states:
+            for machine in {(entry.row.machine_id, entry.row.machine_version) for entry in entries}:
+                await self._snapshots.prepare(*machine)
         try:
-            return [*await self._all.history.changes(entries)]
+            return self._wanted(await self._all.history.changes(entries))
         except DurachartError as error:
-            if not self._of_many or isinstance(error, StoreUnavailable):
+            if not self._snapshots.of_many or isinstance(error, StoreUnavailable):
                 raise
-        found: list[Change | _Instead] = []
+        found: list[Change | Latest] = []
         for key in dict.fromkeys(entry.row.key for entry in entries):
             own = [entry for entry in entries if entry.row.key == key]
             try:
-                found.extend(await self._all.history.changes(own))
+                found.extend(self._wanted(await self._all.history.changes(own)))
             except StoreUnavailable:
                 raise
             except DurachartError:
-                found.extend(await self._instead(key, own))
+                found.extend(await self._stored.of(own))
         return sorted(found, key=lambda change: change.revision)
 
-    async def _instead(self, key: InstanceKey, entries: Sequence[LogEntry]) -> list[Change | _Instead]:
-        """What is shown for rows of an instance that cannot be read."""
-        page = await self._all.store.get_instances([key])
-        instead: list[Change | _Instead] = [
-            Deletion(*entry) for entry in entries if entry.row.status == DELETED
-        ]
-        for stored in page.instances:
-            self._note_finished(page)
-            self._shown[key] = max(page.revision, page.ahead.get(key, 0))
-            instead.append(_Instead(entries[-1].revision, key, await self._state(stored)))
-        return instead
+    def _wanted(self, changes: list[Change]) -> list[Change]:
+        if self._matching.takes_all:
+            return changes
+        return [change for change in changes if self._matching.wants(change)]
 
-    def _is_shown(self, key: InstanceKey, revision: int) -> bool:
-        return self._seen.shows(key, revision) or revision <= self._shown.get(key, 0)
+    def _not_shown(self, entries: Sequence[LogEntry]) -> list[LogEntry]:
+        return [entry for entry in entries if not self._seen.shows(entry.row.key, entry.revision)]
+
+    def _is_shown(self, change: Change) -> bool:
+        return self._seen.shows(change.key, change.revision)
 
     async def _next_live(self) -> list[WatchFrame]:
         """The next frames; empty: the watcher fell behind, or had seen what came already."""
-        watcher = self._watcher
-        interval_s = self._interval().total_seconds()
-        if not watcher.pending and not watcher.behind:
-            if self._all.closing:
-                return [WatchClosing(self._token(), "the server is shutting down", _RECONNECT_DELAY)]
-            if not await watcher.wait(interval_s) and not watcher.pending and not watcher.behind:
+        watcher, texts = self._watcher, self._texts
+        if texts is not None:
+            texts.start()
+        if not watcher.pending and not watcher.behind and not (texts is not None and texts.is_ready):
+            if self._all.closing or self._now_s() >= self._closes_s:
+                return [self._closing()]
+            wait_s = min(self._interval_s(), self._closes_s - self._now_s())
+            if not await watcher.wait(wait_s) and not watcher.pending and not watcher.behind:
+                if self._now_s() >= self._closes_s:
+                    return [self._closing()]
                 # Whatever is in the log by now was not wanted here.
                 self._cursor = max(self._cursor, self._all.log.newest)
-                return [WatchProgress(self._token(), instant(self._all.clock.now_ms()))]
+                return [self._progress(self._token())]
         limit = self._all.settings.watch_frames
-        taken, watcher.pending = watcher.pending[:limit], watcher.pending[limit:]
+        taken = watcher.take(limit)
         # A cursor that comes from a cut of the database may be ahead of what is heard.
         frames = self._frames([change for change in taken if change.revision > self._cursor])
         if taken:
             self._cursor = max(self._cursor, taken[-1].revision)
+            self._seen.forget(self._cursor)
+        if texts is not None:
+            frames = await texts.weave(frames, self._last_token)
+            frames += texts.take(frames[-1].resume_token if frames else self._last_token, limit)
         return frames
 
-    def _interval(self) -> timedelta:
-        asked = self._spec.progress_interval
-        if asked is None:
-            return self._all.settings.progress_interval
-        return min(max(asked, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
-
-    def _frames(self, changes: Sequence[Change | _Instead]) -> list[WatchFrame]:
-        view: View = self._spec.view
+    def _frames(self, changes: Sequence[Change | Latest]) -> list[WatchFrame]:
         frames: list[WatchFrame] = []
         for change in changes:
             token = self._tokens.make(ResumePoint(change.revision))
-            if isinstance(change, _Instead):
-                frames.append(WatchSnapshot(token, change.state))
+            if isinstance(change, Latest):
+                frames.append(self._latest(change.told, token))
+            elif self._is_shown(change):
                 continue
-            if self._is_shown(change.key, change.revision):
-                continue
-            row = change.entry.row
-            if isinstance(change, Deletion):
-                self._unfinished.discard(change.key)
-                frames.append(WatchDeleted(token, change.key, row.uid, change.journal_entry()))
-                continue
-            if change.finishes:
-                self._unfinished.discard(change.key)
-            elif row.cause == "create" and self._match.keys is not None:
-                self._unfinished.add(change.key)  # anew, after a deletion
-            frames.append(WatchTransition(token, change.state(view), change.journal_entry(view), row.changed))
+            elif isinstance(change, Deletion):
+                frames.append(self._latest(change, token))
+            else:
+                view: View = self._spec.view
+                row = change.entry.row
+                if change.finishes:
+                    self._unfinished.discard(change.key)
+                elif row.cause == "create" and self._match.keys is not None:
+                    self._unfinished.add(change.key)  # anew, after a deletion
+                state, entry = change.state(view), change.journal_entry(view)
+                frames.append(WatchTransition(token, state, entry, row.changed, self._matching.after(change)))
         return frames
+
+    def _latest(self, told: Gap | Deletion, token: str) -> WatchFrame:
+        key = told.key
+        if isinstance(told, Deletion):
+            self._unfinished.discard(key)
+            return WatchDeleted(token, key, told.entry.row.uid, told.journal_entry())
+        if told.state.status != "active":
+            self._unfinished.discard(key)
+        elif self._match.keys is not None:
+            self._unfinished.add(key)
+        return WatchGap(token, told.state, told.previous_version, told.matches)
 
     # --- being live -----------------------------------------------------------------------------------------
 
     def _attach(self) -> None:
         watches, watcher = self._all, self._watcher
         watcher.behind = False
+        self._seen.forget(self._cursor)
         watches.live.add(watcher)
         if self._match.machine is not None:
             watches.by_machine.setdefault(self._match.machine, set()).add(watcher)
@@ -514,7 +487,7 @@ class _Watch:
 
     def _detach(self) -> None:
         watches, watcher = self._all, self._watcher
-        watcher.pending.clear()
+        watcher.clear()
         watches.live.discard(watcher)
         if self._match.machine is not None:
             _remove(watches.by_machine, self._match.machine, watcher)
@@ -522,7 +495,7 @@ class _Watch:
             _remove(watches.by_key, key, watcher)
 
 
-def _remove(index: dict[_K, set[_Watcher]], key: _K, watcher: _Watcher) -> None:
+def _remove(index: dict[_K, set[Watcher]], key: _K, watcher: Watcher) -> None:
     watchers = index.get(key)
     if watchers is not None:
         watchers.discard(watcher)

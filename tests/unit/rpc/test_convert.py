@@ -31,9 +31,11 @@ from durachart.runtime.views import (
     View,
     WatchClosing,
     WatchDeleted,
+    WatchGap,
     WatchProgress,
     WatchSnapshot,
     WatchSynced,
+    WatchTokens,
     WatchTransition,
 )
 from durachart.store.keys import InstanceKey
@@ -156,6 +158,8 @@ def test_every_frame_of_a_watch_has_its_body() -> None:
         WatchProgress("t", AT),
         WatchClosing("t", "bye", timedelta(seconds=2)),
         WatchDeleted("t", KEY, "u" * 32, ENTRY),
+        WatchGap("t", STATE, 3),
+        WatchTokens("t", KEY, (TokenFrame("e", 1, 0, 2, "hi"),)),
     ]
     made = [convert.watch_frame(frame) for frame in frames]
     assert [frame.WhichOneof("body") for frame in made] == [
@@ -165,8 +169,12 @@ def test_every_frame_of_a_watch_has_its_body() -> None:
         "progress",
         "closing",
         "deleted",
+        "gap",
+        "tokens",
     ]
     assert every_field_is_set(made[5].deleted)
+    assert every_field_is_set(made[6].gap)
+    assert every_field_is_set(made[7].tokens)
     assert {frame.resume_token for frame in made} == {"t"}
     assert made[3].progress.server_time.ToDatetime(UTC) == AT
     assert made[4].closing.reconnect_delay == Duration(seconds=2)
