@@ -26,7 +26,7 @@ DOCUMENT: Final[Mapping[str, Any]] = {
     "machine": {
         "id": MACHINE_ID,
         "initial": "idle",
-        "context": {"count": 0, "chain": 0, "ticks": 0, "noted": 0},
+        "context": {"taken": 0, "chain": 0, "ticks": 0, "noted": 0},
         "on": {
             "ADD": {"guard": "positive", "actions": "add"},
             "NOTE": {"actions": ["add", "note"]},
@@ -45,13 +45,13 @@ DOCUMENT: Final[Mapping[str, Any]] = {
         "actions": {
             "add": {
                 "assign": {
-                    "count": "context.count + 1",
+                    "taken": "context.taken + 1",
                     "chain": f"(context.chain * {_MULTIPLIER} + event.n) % {_MODULUS}",
                 }
             },
             "tick": {"assign": {"ticks": "context.ticks + 1"}},
             "noted": {"assign": {"noted": "context.noted + 1"}},
-            "divide": {"assign": {"count": "1 / (event.n - event.n)"}},
+            "divide": {"assign": {"taken": "1 / (event.n - event.n)"}},
             "note": {"params": {"n": "event.n"}},
             "remark": {"params": {"n": "event.n"}},
             "post": {"params": {"n": "event.n"}},
@@ -60,8 +60,8 @@ DOCUMENT: Final[Mapping[str, Any]] = {
     "schemas": {
         "context": {
             "type": "object",
-            "properties": {name: {"type": "integer"} for name in ("count", "chain", "ticks", "noted")},
-            "required": ["count", "chain", "ticks", "noted"],
+            "properties": {name: {"type": "integer"} for name in ("taken", "chain", "ticks", "noted")},
+            "required": ["taken", "chain", "ticks", "noted"],
         },
         "events": {
             name: {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -93,7 +93,7 @@ class Cause(NamedTuple):
 class Ledger(NamedTuple):
     """A state of the machine, as the model has it."""
 
-    count: int = 0
+    taken: int = 0
     chain: int = 0
     ticks: int = 0
     noted: int = 0
@@ -125,7 +125,7 @@ class Ledger(NamedTuple):
         return "EVENT_NOT_ALLOWED"
 
     def _added(self, n: int) -> Ledger:
-        return self._replace(count=self.count + 1, chain=(self.chain * _MULTIPLIER + n) % _MODULUS)
+        return self._replace(taken=self.taken + 1, chain=(self.chain * _MULTIPLIER + n) % _MODULUS)
 
 
 def document_json() -> str:

@@ -265,6 +265,7 @@ class Load:
         """Send a request until it is answered."""
         while True:
             began = time.monotonic()
+            answer: Answer | None
             try:
                 answer = await self._send(clients[0], request)
             except ServerError as error:

@@ -20,7 +20,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiosqlite
 import asyncpg
@@ -38,7 +38,7 @@ STDOUT, STDERR = "stdout.log", "stderr.log"
 _IMPORTED = (aiosqlite, application, asyncpg, foreground, logs, machines, uvloop)
 
 
-def _become(asked: dict[str, Any]) -> int:
+def _become(asked: dict[str, Any]) -> None:
     """Be the process that was asked for."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -52,23 +52,25 @@ def _become(asked: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(directory)
-    return _work(asked) if asked["program"] == "work" else _serve(asked)
+    if asked["program"] == "work":
+        _work(asked)
+    else:
+        _serve(asked)
 
 
-def _work(asked: dict[str, Any]) -> int:
+def _work(asked: dict[str, Any]) -> None:
     (address,) = asked["arguments"]
     uvloop.run(worker.work(address, asked["lease_ms"]))
-    return 0
 
 
-def _serve(asked: dict[str, Any]) -> int:
+def _serve(asked: dict[str, Any]) -> NoReturn:
     if asked["lease_ms"] is not None:
         lease_ms = asked["lease_ms"]
         app: Any = durachart.app.server
         app.EffectWorkerSettings = partial(EffectWorkerSettings, lease_ms=lease_ms)
         app.TimerWorker = partial(TimerWorker, settings=TimerWorkerSettings(claim_ms=lease_ms))
     sys.argv = ["durachart", "serve", *asked["arguments"]]
-    return int(main() or 0)
+    main()
 
 
 def _fork(asked: dict[str, Any]) -> int:
@@ -77,7 +79,8 @@ def _fork(asked: dict[str, Any]) -> int:
         return pid
     status = 70
     try:
-        status = _become(asked)
+        _become(asked)
+        status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:
