@@ -16,6 +16,7 @@ import grpc.aio
 
 from durachart_client import errors
 from durachart_client.models import RetryPolicy
+from durachart_client.opening import Openings
 from durachart_client.rebuild import server_error
 
 Metadata: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
@@ -76,6 +77,7 @@ class Connection:
         channel: The open channel.
         timeout: Bound of a call, all its attempts together.
         policy: Waits between attempts.
+        openings: The turns of streams that are begun.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Connection:
         self.target = target
         self.timeout = timeout
         self.policy = policy
+        self.openings = Openings()
         self._metadata = metadata
         # A later option of the same name wins.
         merged = (*_CHANNEL_OPTIONS, *options)

@@ -241,8 +241,15 @@ def transition(frame: state_machine_service_pb2.WatchFrame) -> models.Transition
     """The transition a watch frame carries."""
     body = frame.transition
     return models.Transition(
-        frame.resume_token, instance_state(body.state), journal_entry(body.entry), body.changed
+        frame.resume_token, instance_state(body.state), journal_entry(body.entry), body.changed, body.matches
     )
+
+
+def gap(frame: state_machine_service_pb2.WatchFrame) -> models.Gap:
+    """The gap a watch frame carries."""
+    body = frame.gap
+    previous = None if body.previous_version < 0 else body.previous_version
+    return models.Gap(frame.resume_token, instance_state(body.state), previous, body.matches)
 
 
 def generation_end(frame: token_service_pb2.TokenFrame) -> models.GenerationEnd:

@@ -289,42 +289,66 @@ class InstanceCalls(ABC):
         machine_id: str = "",
         *instance_ids: str,
         instances: Sequence[InstanceRef] = (),
+        state_ids: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        status: Literal["active", "done"] | None = None,
         resume_token: str = "",
         view: View | None = None,
         progress_interval: timedelta = timedelta(seconds=15),
         end_on_final: bool = False,
+        conflate: bool = False,
+        include_tokens: bool = False,
         namespace: str | None = None,
         on_interrupt: OnInterrupt | None = None,
     ) -> Watch:
         """Watch instances: what they are, then every accepted change, each once and in order.
 
         ``watch("order", "o-1")`` watches one instance, ``watch("order")`` all of a machine, ``instances=``
-        any 1,000. A lost connection is replaced without loss; only the first must come about within the
-        client's timeout.
+        any 1,000. What is watched of a machine can be narrowed; a change is told when the state before or
+        after it is wanted, and says by ``matches`` whether the instance still is. A lost connection is
+        replaced without loss; only the first must come about within the client's timeout.
 
         Args:
             machine_id: The machine; ``""`` when ``instances`` are given.
             instance_ids: Instances of that machine; none watches all of them.
             instances: Instances of several machines or namespaces.
+            state_ids: Of a machine's instances, those with an active state of one of these ids; empty: any.
+            tags: Those that have all of these tags; empty: any.
+            labels: Those that have all of these labels; None or empty: any.
+            status: Those with this status; None: any.
             resume_token: Token of the last event processed: go on strictly after it, without snapshots.
             view: How much state an event carries; None is the server's default, ``full``.
             progress_interval: How often the server proves to be alive, within 1 s and 60 s; after 2.5
                 silent intervals the connection is replaced.
             end_on_final: End once every watched instance has finished; only with named instances.
+            conflate: When this reader falls behind, skip to the latest state of each instance, with a
+                :class:`Gap` each, instead of every transition however late.
+            include_tokens: Text of the instances' generations as well, as :class:`Tokens`.
             namespace: None takes the client's.
             on_interrupt: Called with the reason and the wait when a connection was lost.
 
         Raises:
-            ValueError: Neither or both of ``machine_id`` and ``instances``.
+            ValueError: Neither or both of ``machine_id`` and ``instances``, or named instances are narrowed.
         """
         if bool(machine_id) == bool(instances):
             raise ValueError("give either a machine, with instance ids or without, or `instances`")
+        if (state_ids or tags or labels or status) and (instances or instance_ids):
+            raise ValueError("state ids, tags, labels and status narrow a machine, not named instances")
         request = state_machine_service_pb2.WatchStateRequest(
-            resume_token=resume_token, view=convert.VIEWS[view], end_on_final=end_on_final
+            resume_token=resume_token,
+            view=convert.VIEWS[view],
+            end_on_final=end_on_final,
+            conflate=conflate,
+            include_tokens=include_tokens,
         )
         if machine_id and not instance_ids:
             request.filter.namespace = self.namespace if namespace is None else namespace
             request.filter.machine_id = machine_id
+            request.filter.state_ids.extend(state_ids)
+            request.filter.tags.extend(tags)
+            request.filter.labels.update(labels or {})
+            request.filter.status = convert.STATUSES[status]
         request.instances.extend(self._instance(machine_id, one, namespace) for one in instance_ids)
         request.instances.extend(convert.instance_message(one) for one in instances)
         stubs = self._stubs
@@ -343,6 +367,10 @@ class InstanceCalls(ABC):
         machine_id: str = "",
         *,
         status: Literal["active", "done"] | None = None,
+        state_ids: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        filter: str = "",  # noqa: A002 - the contract's word
         view: View | None = None,
         page_size: int = 100,
         page_token: str = "",
@@ -353,6 +381,11 @@ class InstanceCalls(ABC):
         Args:
             machine_id: Only of this machine; ``""`` is all.
             status: Only with this status; None is any.
+            state_ids: Only with an active state of one of these ids; empty is any.
+            tags: Only with all of these tags; empty is any.
+            labels: Only with all of these labels; None or empty is any.
+            filter: Only those for which this CEL expression is true, for example ``context.total > 100.0``; a
+                page may then hold fewer instances, or none, and still not be the last. ``""`` is any.
             view: How much of each; None is the server's default, ``basic``.
             page_size: Instances per call, at most 1,000.
             page_token: Where to begin; ``""`` is the start.
@@ -364,6 +397,10 @@ class InstanceCalls(ABC):
                 namespace=self.namespace if namespace is None else namespace,
                 machine_id=machine_id,
                 status=convert.STATUSES[status],
+                state_ids=state_ids,
+                tags=tags,
+                labels=labels or {},
+                filter=filter,
                 page_size=page_size,
                 page_token=token,
                 view=convert.VIEWS[view],

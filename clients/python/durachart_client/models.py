@@ -388,12 +388,33 @@ class Transition:
         state: The state after it; versions of one instance are consecutive.
         entry: Its journal entry, without ``data`` in view ``basic``.
         changed: Whether value, context or status differ from before.
+        matches: Whether the state is still one that is watched. False: the instance has just left what was
+            asked for; it is heard of again when it comes back. Always True for named instances.
     """
 
     resume_token: str
     state: InstanceState
     entry: JournalEntry
     changed: bool
+    matches: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Transitions of a watched instance were skipped; this is its latest state.
+
+    Attributes:
+        resume_token: Resuming with it goes on strictly after this state.
+        state: The latest state.
+        previous_version: Version of the event before of this instance on this watch; what lies between was
+            skipped. None: there was none.
+        matches: As of :class:`Transition`.
+    """
+
+    resume_token: str
+    state: InstanceState
+    previous_version: int | None
+    matches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,9 +439,6 @@ class Synced:
     """All snapshots, or after a resume everything missed, have been delivered; what follows is live."""
 
     resume_token: str
-
-
-WatchEvent: TypeAlias = Snapshot | Transition | InstanceDeleted | Synced
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,6 +507,25 @@ class GenerationEnd:
 
 
 TokenEvent: TypeAlias = AttemptStarted | Text | GenerationEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Text of a watched instance's generation; only on a watch that asked for it.
+
+    Attributes:
+        resume_token: As of the event before; text is not covered by it. A watch that is begun anew with it
+            tells the text of running generations from the beginning.
+        instance: Whose generation.
+        events: At least one, in order, each once.
+    """
+
+    resume_token: str
+    instance: InstanceRef
+    events: tuple[TokenEvent, ...]
+
+
+WatchEvent: TypeAlias = Snapshot | Transition | Gap | InstanceDeleted | Synced | Tokens
 
 
 @dataclass(frozen=True, slots=True)

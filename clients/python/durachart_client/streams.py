@@ -8,6 +8,9 @@ connection loses nothing.
 Whoever leaves - by ``break``, by cancellation, by closing the client - leaves no call behind: grpc.aio
 never collects an abandoned call, so the call is cancelled explicitly, at the latest when the stream object
 goes away.
+
+Thousands of streams may be begun at once: they open in turns (`opening`), and what is refused all the same is
+tried again after a random wait.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import grpc.aio
 
 from durachart_client import errors
 from durachart_client.calls import Backoff, Connection, is_transient
+from durachart_client.opening import Turn
 from durachart_client.rebuild import server_error
 
 Event = TypeVar("Event")
@@ -55,7 +59,9 @@ class ResumableStream(ABC, AsyncIterator[Event], Generic[Event]):
         self._attempts = 0
         self._opened_at = 0.0
         self._first_deadline: float | None = None
+        self._turn: Turn | None = None
         self._established = False
+        self._heard = False
         self._reading = False
         self._ended = asyncio.Event()
         self._complete = False
@@ -111,9 +117,9 @@ class ResumableStream(ABC, AsyncIterator[Event], Generic[Event]):
 
     async def _receive(self) -> None:
         """Wait for one response, on a new connection if there is none; a lost one leaves nothing queued."""
-        if self._call is None:
-            self._begin()
         try:
+            if self._call is None:
+                await self._begin()
             async with asyncio.timeout(self._silence.total_seconds() if self._silence else None):
                 message = await self._call.read()
         except TimeoutError:
@@ -121,7 +127,7 @@ class ResumableStream(ABC, AsyncIterator[Event], Generic[Event]):
             await self._lost(errors.Unavailable(f"the server was silent for {silence.total_seconds():g} s"))
         except grpc.aio.AioRpcError as error:
             failure = server_error(error)
-            if not is_transient(failure):
+            if not self._may_go_on(failure):
                 raise failure from error
             await self._lost(failure)
         except asyncio.CancelledError:
@@ -133,20 +139,33 @@ class ResumableStream(ABC, AsyncIterator[Event], Generic[Event]):
             raise
         else:
             if message is not grpc.aio.EOF:
-                self._established = True
+                self._established = self._heard = True
+                self._end_turn()
                 self._frames.extend(self._frames_of(message))
             elif self._is_end():
                 raise StopAsyncIteration
             else:
                 await self._lost(errors.Unavailable("the server ended the stream"))
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
+        self._turn = self._connection.openings.turn()
+        await self._turn.wait()
         self._loop = loop = asyncio.get_running_loop()
         if self._first_deadline is None:
             self._first_deadline = loop.time() + self._connection.timeout.total_seconds()
         self._opened_at = loop.time()
         self._attempts += 1
+        self._heard = False
         self._call = self._open()
+
+    def _may_go_on(self, failure: errors.ServerError) -> bool:
+        """Whether another connection may do better than one that failed."""
+        if is_transient(failure):
+            return True
+        # A stream that was served is no longer: the headers it began with have expired, or what lies between
+        # here and the server broke off in its own words. A new connection asks for headers anew, and if it is
+        # refused as well, without a message, then that is the answer.
+        return self._heard and (failure.code == "UNAUTHENTICATED" or failure.reason == "")
 
     async def _lost(self, failure: errors.ServerError) -> None:
         """Wait before the next connection; a stream that never was established gives up when time is up."""
@@ -171,9 +190,15 @@ class ResumableStream(ABC, AsyncIterator[Event], Generic[Event]):
             pass
 
     def _drop(self) -> None:
+        self._end_turn()
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.end()
 
     def _finish(self) -> None:
         self._ended.set()

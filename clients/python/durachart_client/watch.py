@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from durachart_client import convert, errors
 from durachart_client.calls import Connection
 from durachart_client.gen import state_machine_service_pb2 as pb
-from durachart_client.models import InstanceRef, InstanceState, Snapshot, Synced, WatchEvent
+from durachart_client.gen.token_service_pb2 import TokenFrame
+from durachart_client.models import (
+    InstanceRef,
+    InstanceState,
+    Snapshot,
+    Synced,
+    TokenEvent,
+    Tokens,
+    WatchEvent,
+)
 from durachart_client.streams import OnInterrupt, ResumableStream
+from durachart_client.tokens import GenerationPosition
 
 SHORTEST_PROGRESS = timedelta(seconds=1)
 LONGEST_PROGRESS = timedelta(seconds=60)
@@ -20,6 +30,7 @@ _SILENT_INTERVALS = 2.5
 # A watch over a machine may see instances without end; what is checked for duplicates and gaps are the most
 # recent ones.
 _REMEMBERED_INSTANCES = 100_000
+_REMEMBERED_GENERATIONS = 10_000
 
 
 class Watch(ResumableStream[WatchEvent]):
@@ -27,7 +38,7 @@ class Watch(ResumableStream[WatchEvent]):
 
     Raises while iterating:
         WatchCompacted: What was missed has been removed; start again with its token, or without one.
-        StreamGap: A version was skipped.
+        StreamGap: A version was skipped that the server did not say it skipped, or text of a generation.
         Unavailable: No server answered within the client's timeout, and none had before.
         ServerError: The service refused the watch.
     """
@@ -47,6 +58,7 @@ class Watch(ResumableStream[WatchEvent]):
         self._request = request
         self._request.progress_interval.FromTimedelta(interval)
         self._versions = _SeenVersions()
+        self._texts = _SeenTexts()
         self._closing: errors.Unavailable | None = None
 
     @property
@@ -77,7 +89,12 @@ class Watch(ResumableStream[WatchEvent]):
                 return Snapshot(frame.resume_token, state) if self._versions.restart(state) else None
             case "transition":
                 transition = convert.transition(frame)
-                return transition if self._versions.advance(transition.state) else None
+                return transition if self._versions.advance(transition.state, transition.matches) else None
+            case "gap":
+                gap = convert.gap(frame)
+                return gap if self._versions.skip(gap.state, gap.matches) else None
+            case "tokens":
+                return self._tokens(frame)
             case "deleted":
                 self._versions.forget(convert.instance_ref(frame.deleted.instance))
                 return convert.deleted(frame)
@@ -91,41 +108,85 @@ class Watch(ResumableStream[WatchEvent]):
                 pass
         return None
 
+    def _tokens(self, frame: pb.WatchFrame) -> Tokens | None:
+        instance = convert.instance_ref(frame.tokens.instance)
+        told = (self._texts.take(instance, one) for one in frame.tokens.frames)
+        events = tuple(event for event in told if event is not None)
+        return Tokens(self.resume_token, instance, events) if events else None
+
     async def _lost(self, failure: errors.ServerError) -> None:
         # What the server said while it could knows more than the status that followed.
         await super()._lost(self._closing or failure)
+
+
+class _Last(NamedTuple):
+    """What was told last of an instance; once it left what is watched, any later version may be next."""
+
+    uid: str
+    version: int
+    left: bool
 
 
 class _SeenVersions:
     """The last version delivered of each recently seen instance: drops repetitions, finds gaps."""
 
     def __init__(self) -> None:
-        self._last: OrderedDict[InstanceRef, tuple[str, int]] = OrderedDict()
+        self._last: OrderedDict[InstanceRef, _Last] = OrderedDict()
 
     def restart(self, state: InstanceState) -> bool:
         """Take a snapshot, which may skip versions; False when it tells nothing new."""
-        if self._last.get(state.instance) == (state.uid, state.version):
+        last = self._last.get(state.instance)
+        if last is not None and (last.uid, last.version) == (state.uid, state.version) and not last.left:
             return False
         self._remember(state)
         return True
 
-    def advance(self, state: InstanceState) -> bool:
-        """Take a transition; False when it was delivered before."""
-        uid, version = self._last.get(state.instance, ("", -1))
-        if uid == state.uid:
-            if state.version <= version:
+    def skip(self, state: InstanceState, matches: bool) -> bool:
+        """Take a gap that was told; False when it tells nothing new."""
+        last = self._last.get(state.instance)
+        if last is not None and last.uid == state.uid and state.version <= last.version:
+            return False
+        self._remember(state, left=not matches)
+        return True
+
+    def advance(self, state: InstanceState, matches: bool) -> bool:
+        """Take a transition; False when it was delivered before.
+
+        Raises:
+            StreamGap: A version is missing before it.
+        """
+        last = self._last.get(state.instance)
+        if last is not None and last.uid == state.uid:
+            expected = last.version + 1
+            if state.version < expected:
                 return False
-            if state.version > version + 1:
-                raise errors.StreamGap(instance=state.instance, expected=version + 1, received=state.version)
-        self._remember(state)
+            if state.version > expected and not last.left:
+                raise errors.StreamGap(instance=state.instance, expected=expected, received=state.version)
+        self._remember(state, left=not matches)
         return True
 
     def forget(self, instance: InstanceRef) -> None:
         """Take a deletion: what comes under the name is another instance."""
         self._last.pop(instance, None)
 
-    def _remember(self, state: InstanceState) -> None:
-        self._last[state.instance] = (state.uid, state.version)
+    def _remember(self, state: InstanceState, *, left: bool = False) -> None:
+        self._last[state.instance] = _Last(state.uid, state.version, left)
         self._last.move_to_end(state.instance)
         if len(self._last) > _REMEMBERED_INSTANCES:
             self._last.popitem(last=False)
+
+
+class _SeenTexts:
+    """How far each recently seen generation has been told; after a reconnect its text comes anew."""
+
+    def __init__(self) -> None:
+        self._positions: OrderedDict[tuple[InstanceRef, str], GenerationPosition] = OrderedDict()
+
+    def take(self, instance: InstanceRef, frame: TokenFrame) -> TokenEvent | None:
+        """Take a frame; what it says that is new, or None. Raises StreamGap when text was skipped."""
+        key = (instance, frame.effect_id)
+        position = self._positions.setdefault(key, GenerationPosition(frame.effect_id))
+        self._positions.move_to_end(key)
+        if len(self._positions) > _REMEMBERED_GENERATIONS:
+            self._positions.popitem(last=False)
+        return position.take(frame, instance)

@@ -8,33 +8,67 @@ import grpc
 import pytest
 
 from durachart_client import (
+    AttemptStarted,
     Client,
+    Gap,
+    GenerationEnd,
     InstanceRef,
     RetryPolicy,
     Snapshot,
     StreamGap,
     Synced,
+    Text,
+    Tokens,
     Transition,
+    Unauthenticated,
     Unavailable,
     WatchCompacted,
 )
+from durachart_client import opening as opening_module
 from durachart_client import watch as watch_module
-from durachart_client.gen import errors_pb2, types_pb2
+from durachart_client.gen import errors_pb2, token_service_pb2, types_pb2
 from durachart_client.gen import state_machine_service_pb2 as pb
 from tests.unit.client.scripted import Proxy, Server, refuse, serving, state
+from tests.virtual_time import settle
 
 
 def snapshot(version: int, token: str = "", **fields) -> pb.WatchFrame:
     return pb.WatchFrame(resume_token=token or f"s{version}", snapshot=state(version, **fields))
 
 
-def transition(version: int, token: str = "", **fields) -> pb.WatchFrame:
-    body = pb.WatchTransition(state=state(version, **fields), entry=types_pb2.JournalEntry(seq=version + 1))
+def transition(version: int, token: str = "", *, matches: bool = True, **fields) -> pb.WatchFrame:
+    body = pb.WatchTransition(
+        state=state(version, **fields), entry=types_pb2.JournalEntry(seq=version + 1), matches=matches
+    )
     return pb.WatchFrame(resume_token=token or f"t{version}", transition=body)
 
 
 def synced(token: str = "sync") -> pb.WatchFrame:
     return pb.WatchFrame(resume_token=token, synced=pb.WatchSynced())
+
+
+def gap(version: int, previous: int, *, matches: bool = True, **fields) -> pb.WatchFrame:
+    body = pb.WatchGap(state=state(version, **fields), previous_version=previous, matches=matches)
+    return pb.WatchFrame(resume_token=f"g{version}", gap=body)
+
+
+def text(offset: int, words: str, attempt: int = 1, effect_id: str = "e1") -> token_service_pb2.TokenFrame:
+    return token_service_pb2.TokenFrame(effect_id=effect_id, attempt=attempt, offset=offset, text=words)
+
+
+def started(attempt: int = 1) -> token_service_pb2.TokenFrame:
+    begun = token_service_pb2.TokenAttemptStarted(model="m")
+    return token_service_pb2.TokenFrame(effect_id="e1", attempt=attempt, started=begun)
+
+
+def ended(attempt: int = 1) -> token_service_pb2.TokenFrame:
+    end = token_service_pb2.TokenEnd(outcome=token_service_pb2.TokenEnd.OUTCOME_COMPLETED)
+    return token_service_pb2.TokenFrame(effect_id="e1", attempt=attempt, end=end)
+
+
+def tokens(token: str, *frames: token_service_pb2.TokenFrame, instance_id: str = "o-1") -> pb.WatchFrame:
+    instance = types_pb2.InstanceRef(machine_id="order", instance_id=instance_id)
+    return pb.WatchFrame(resume_token=token, tokens=pb.WatchTokenFrames(instance=instance, frames=frames))
 
 
 def message(*frames: pb.WatchFrame) -> pb.WatchStateResponse:
@@ -154,6 +188,211 @@ async def test_a_skipped_version_is_an_error_with_both_versions(client: Client, 
     await server.wait_streams(0)
     with pytest.raises(StopAsyncIteration):
         await anext(watch)
+
+
+async def test_a_machine_is_narrowed_named_instances_are_not(client: Client, server: Server) -> None:
+    async def script(request, context):
+        yield message(synced())
+        await forever()
+
+    server.script["WatchState"] = script
+    async with client.watch(
+        "order",
+        state_ids=["order.paid"],
+        tags=["open", "urgent"],
+        labels={"tenant": "acme"},
+        status="active",
+        conflate=True,
+        include_tokens=True,
+    ) as watch:
+        await anext(watch)
+    (request,) = server.requests["WatchState"]
+    wanted = request.filter
+    assert (list(wanted.state_ids), list(wanted.tags)) == (["order.paid"], ["open", "urgent"])
+    assert dict(wanted.labels) == {"tenant": "acme"}
+    assert wanted.status == types_pb2.INSTANCE_STATUS_ACTIVE
+    assert request.conflate
+    assert request.include_tokens
+    with pytest.raises(ValueError, match="narrow a machine"):
+        client.watch("order", "o-1", tags=["open"])
+
+
+async def test_a_gap_that_is_told_is_data_with_what_was_skipped(client: Client, server: Server) -> None:
+    async def script(request, context):
+        yield message(snapshot(3), gap(9, 3), gap(9, 3), transition(10), gap(4, -1, instance_id="o-2"))
+        await forever()
+
+    server.script["WatchState"] = script
+    async with client.watch("order", conflate=True) as watch:
+        events = await collect(watch, 4)
+    assert [type(event) for event in events] == [Snapshot, Gap, Transition, Gap]
+    assert (events[1].previous_version, events[1].state.version) == (3, 9)
+    assert events[3].previous_version is None, "nothing was told of it before"
+    assert watch.resume_token == "g4"
+
+
+async def test_what_left_the_filter_may_come_back_at_any_later_version(
+    client: Client, server: Server
+) -> None:
+    async def script(request, context):
+        yield message(
+            snapshot(1),
+            transition(2, matches=False),
+            transition(2, matches=False),
+            transition(7),
+            transition(9),
+        )
+        await forever()
+
+    server.script["WatchState"] = script
+    async with client.watch("order", tags=["open"]) as watch:
+        left, back = (await collect(watch, 3))[1:]
+        assert (left.state.version, left.matches) == (2, False)
+        assert (back.state.version, back.matches) == (7, True)
+        with pytest.raises(StreamGap) as caught:
+            await anext(watch)
+    assert (caught.value.expected, caught.value.received) == (8, 9)
+
+
+async def test_text_that_comes_again_after_a_reconnect_is_told_once(
+    client: Client, server: Server, proxy: Proxy
+) -> None:
+    async def script(request, context):
+        if not request.resume_token:
+            yield message(snapshot(0, "s"), tokens("s", started(), text(0, "Hello, ")), synced("s"))
+            await forever()
+        yield message(synced("s"), tokens("s", started(), text(0, "Hello, w")), tokens("s", text(8, "örld")))
+        yield message(tokens("s", ended(), ended()), tokens("s", started(), text(0, "Hello")))
+        yield message(tokens("s", started(2), text(0, "Bye", attempt=2), text(0, "old")))
+        await forever()
+
+    server.script["WatchState"] = script
+    order = InstanceRef("order", "o-1")
+    async with client.watch("order", "o-1", include_tokens=True) as watch:
+        assert (await collect(watch, 3))[1] == Tokens(
+            "s", order, (AttemptStarted("e1", 1, "m"), Text("e1", 1, 0, "Hello, "))
+        )
+        proxy.cut()
+        assert (await collect(watch, 5))[1:] == [
+            Tokens("s", order, (Text("e1", 1, 7, "w"),)),
+            Tokens("s", order, (Text("e1", 1, 8, "örld"),)),
+            Tokens("s", order, (GenerationEnd("e1", 1, "completed"),)),
+            Tokens("s", order, (AttemptStarted("e1", 2, "m"), Text("e1", 2, 0, "Bye"))),
+        ]
+
+
+async def test_text_of_many_generations_is_counted_for_each(client: Client, server: Server) -> None:
+    async def script(request, context):
+        yield message(
+            tokens("t", text(0, "a")),
+            tokens("t", text(0, "b", effect_id="e2")),
+            tokens("t", text(0, "c"), instance_id="o-2"),
+            tokens("t", text(2, "x")),
+        )
+        await forever()
+
+    server.script["WatchState"] = script
+    watch = client.watch("order", include_tokens=True)
+    assert ["".join(event.text for event in one.events) for one in await collect(watch, 3)] == ["a", "b", "c"]
+    with pytest.raises(StreamGap) as caught:
+        await anext(watch)
+    assert (caught.value.expected, caught.value.received) == (1, 2)
+
+
+async def test_an_identity_that_expired_is_told_anew_once(client: Client, server: Server) -> None:
+    async def script(request, context):
+        if len(server.requests["WatchState"]) < 3:
+            yield message(synced(f"t{len(server.requests['WatchState'])}"))
+        await refuse(context, grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+
+    server.script["WatchState"] = script
+    watch = client.watch("order")
+    assert await collect(watch, 2) == [Synced("t1"), Synced("t2")]
+    with pytest.raises(Unauthenticated):
+        await anext(watch)
+    assert len(server.requests["WatchState"]) == 3
+
+
+async def test_a_stream_that_breaks_off_in_the_words_of_a_proxy_is_replaced(
+    client: Client, server: Server
+) -> None:
+    async def script(request, context):
+        if not request.resume_token:
+            yield message(snapshot(1))
+            await refuse(context, grpc.StatusCode.INTERNAL)
+        yield message(transition(2))
+        await forever()
+
+    server.script["WatchState"] = script
+    async with client.watch("order", "o-1") as watch:
+        assert [event.state.version for event in await collect(watch, 2)] == [1, 2]
+
+
+async def test_very_many_watches_open_in_turns_and_none_is_lost(client: Client, server: Server) -> None:
+    opening = most = 0
+
+    async def script(request, context):
+        nonlocal opening, most
+        opening += 1
+        most = max(most, opening)
+        await asyncio.sleep(0)
+        opening -= 1
+        if len(server.requests["WatchState"]) % 7 == 0:
+            await refuse(context, grpc.StatusCode.CANCELLED)
+        yield message(synced())
+        await forever()
+
+    server.script["WatchState"] = script
+    watches = [client.watch("order", f"o-{number}") for number in range(400)]
+    opened = await asyncio.gather(*(anext(watch) for watch in watches))
+    assert opened == [Synced("sync")] * 400
+    assert 0 < most <= opening_module.AT_ONCE
+    assert client._stubs.connection.openings.waiting == 0
+
+
+async def test_a_stream_that_says_nothing_keeps_others_from_opening_for_a_moment_only(
+    client: Client, server: Server
+) -> None:
+    client._stubs.connection.openings = opening_module.Openings(1, timedelta(milliseconds=1))
+
+    async def script(request, context):
+        if request.filter.machine_id == "quiet":
+            await forever()
+        yield message(synced())
+        await forever()
+
+    server.script["WatchState"] = script
+    quiet = asyncio.ensure_future(anext(client.watch("quiet")))
+    await server.wait_streams(1)
+    async with client.watch("order") as watch:
+        assert isinstance(await anext(watch), Synced)
+    quiet.cancel()
+
+
+async def test_leaving_while_waiting_for_a_turn_gives_the_turn_back(client: Client, server: Server) -> None:
+    openings = client._stubs.connection.openings = opening_module.Openings(1, timedelta(hours=1))
+    answered = asyncio.Event()
+
+    async def script(request, context):
+        await answered.wait()
+        yield message(synced())
+        await forever()
+
+    server.script["WatchState"] = script
+    watches = [client.watch("order") for _ in range(4)]
+    first, closed, cancelled, last = (asyncio.ensure_future(anext(watch)) for watch in watches)
+    await server.wait_streams(1)
+    assert openings.waiting == 3
+    await watches[1].aclose()
+    with pytest.raises(StopAsyncIteration):
+        await closed
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    answered.set()
+    assert [await first, await last] == [Synced("sync")] * 2
+    assert openings.waiting == 0
+    assert [len(server.requests["WatchState"]), server.open_streams] == [2, 2]
 
 
 async def test_a_new_incarnation_and_other_instances_count_on_their_own(
@@ -402,3 +641,41 @@ async def test_a_dropped_watch_leaves_no_call_behind(client: Client, server: Ser
     await server.wait_streams(0)
     calls = [one for one in gc.get_objects() if type(one) is grpc.aio.UnaryStreamCall]
     assert calls == []
+
+
+@pytest.mark.parametrize("leave", ["break", "cancel", "aclose", "block"])
+async def test_leaving_leaves_no_task_and_no_call_behind(client: Client, server: Server, leave: str) -> None:
+    async def script(request, context):
+        yield message(synced())
+        await forever()
+
+    server.script["WatchState"] = script
+    async with client.watch("order") as first:
+        await anext(first)
+    await server.wait_streams(0)
+    before = len(asyncio.all_tasks())
+
+    async def read(watch) -> None:
+        async for _ in watch:
+            if leave == "break":
+                break
+
+    watches = [client.watch("order") for _ in range(10)]
+    readers = [asyncio.ensure_future(read(watch)) for watch in watches]
+    if leave != "break":
+        await server.wait_streams(10)
+    for watch, reader in zip(watches, readers, strict=True):
+        if leave == "cancel":
+            reader.cancel()
+        elif leave == "aclose":
+            await watch.aclose()
+        elif leave == "block":
+            await watch.__aexit__(None, None, None)
+    await asyncio.gather(*readers, return_exceptions=True)
+    del watch, reader, watches, readers
+    await server.wait_streams(0)
+    await settle()
+    gc.collect()
+    assert len(asyncio.all_tasks()) <= before
+    left = [one for one in gc.get_objects() if type(one) is grpc.aio.UnaryStreamCall and not one.done()]
+    assert left == []
