@@ -23,6 +23,8 @@ _SETTINGS: Final = {
     "enable_hashjoin": "'off'",
     "enable_mergejoin": "'off'",
     "jit": "'off'",
+    # A node that halts amid a transaction must not keep rows locked, nor the log from being final.
+    "idle_in_transaction_session_timeout": "'15s'",
     # Instants are numbers; whatever else is asked for must not depend on where the server stands.
     "timezone": "'UTC'",
 }
