@@ -34,6 +34,8 @@ class RuntimeSettings:
         log_entries: Transitions kept in memory for watchers.
         log_bytes: What their contexts and payloads may amount to.
         watch_frames: Frames of one message of a watch.
+        watch_pending: Changes kept for a watcher that is busy; one that misses more of them has fallen
+            behind.
         progress_interval: How often an idle watch hears that it is alive, unless it asks otherwise.
         watch_age: About how long a watch lasts before it is closed with a token, a fifth more or less.
     """
@@ -57,5 +59,6 @@ class RuntimeSettings:
     log_entries: int = 8_192
     log_bytes: int = 32 * 1024 * 1024
     watch_frames: int = 64
+    watch_pending: int = 256
     progress_interval: timedelta = timedelta(seconds=15)
     watch_age: timedelta = timedelta(minutes=30)

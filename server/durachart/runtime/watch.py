@@ -51,7 +51,7 @@ from durachart.runtime.views import (
     WatchSynced,
     WatchTransition,
 )
-from durachart.runtime.watch_cursor import MOST_PENDING, Seen, Watcher
+from durachart.runtime.watch_cursor import Seen, Watcher
 from durachart.runtime.watch_gaps import Gap, Latest, StoredLatest, latest_of
 from durachart.runtime.watch_snapshots import Snapshots
 from durachart.runtime.watch_texts import Texts, WatchText
@@ -179,7 +179,7 @@ class _Watch:
         )
         self._matching = InstanceFilter(watched or WatchFilter("", ""), watches.states, watches.registry)
         self._tokens = ResumeTokens(watches.store.uid)
-        self._watcher = Watcher(None if self._matching.takes_all else self._matching.wants)
+        self._watcher = Watcher(self._wants, watches.settings.watch_pending)
         self._seen = Seen()
         self._snapshots = Snapshots(
             watches.store, watches.registry, watches.clock, self._keys, watched, self._matching, spec.view
@@ -331,7 +331,8 @@ class _Watch:
     async def _catch_up(self) -> AsyncIterator[list[WatchFrame]]:
         """Everything after the cursor. When it ends, the watcher is live: nothing lies between."""
         log = self._all.log
-        limit = MOST_PENDING + 1 if self._spec.conflate else self._all.settings.watch_frames
+        bound = self._all.settings.watch_pending
+        limit = bound + 1 if self._spec.conflate else self._all.settings.watch_frames
         changes: Sequence[Change | Latest]
         while True:
             if log.covers(self._cursor):
@@ -340,7 +341,7 @@ class _Watch:
                     self._cursor = max(self._cursor, through)
                     self._attach()
                     return
-                if self._spec.conflate and len(found) > MOST_PENDING:
+                if self._spec.conflate and len(found) > bound:
                     found, through = log.read(self._cursor, log.max_entries, self._match, self._wants)
                     missed = (change for change in found if not self._is_shown(change))
                     changes = latest_of(missed, self._matching, self._spec.view)
@@ -349,7 +350,7 @@ class _Watch:
             else:
                 page = await self._all.store.read_log(self._cursor, limit, self._match)
                 through = page.through
-                if self._spec.conflate and len(page.entries) > MOST_PENDING:
+                if self._spec.conflate and len(page.entries) > bound:
                     changes = await self._stored.of(self._not_shown(page.entries))
                 else:
                     changes = await self._changes(page.entries)

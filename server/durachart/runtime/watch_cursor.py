@@ -10,8 +10,6 @@ from typing import Final
 from durachart.runtime.log import Change
 from durachart.store.keys import InstanceKey
 
-MOST_PENDING: Final = 256
-"""Changes kept for a watcher that is busy."""
 _MOST_PENDING_BYTES: Final = 4 * 1024 * 1024
 _NOTHING_AHEAD: Final[Mapping[InstanceKey, int]] = {}
 
@@ -24,10 +22,11 @@ class Watcher:
         behind: It did not take what came in time, and must read on from its cursor.
     """
 
-    __slots__ = ("_bytes", "_waiter", "_wants", "behind", "pending")
+    __slots__ = ("_bytes", "_most", "_waiter", "_wants", "behind", "pending")
 
-    def __init__(self, wants: Callable[[Change], bool] | None) -> None:
-        """Take what ``wants`` says; None: everything."""
+    def __init__(self, wants: Callable[[Change], bool] | None, most_pending: int) -> None:
+        """Keep up to ``most_pending`` changes that ``wants`` takes; None: every change."""
+        self._most = most_pending
         self.pending: list[Change] = []
         self.behind = False
         self._bytes = 0
@@ -39,7 +38,7 @@ class Watcher:
         if self.behind or not (self._wants is None or self._wants(change)):
             return
         self._bytes += change.size_bytes
-        if len(self.pending) >= MOST_PENDING or (self._bytes > _MOST_PENDING_BYTES and self.pending):
+        if len(self.pending) >= self._most or (self._bytes > _MOST_PENDING_BYTES and self.pending):
             self.fall_behind()
             return
         self.pending.append(change)

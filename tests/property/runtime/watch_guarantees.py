@@ -393,8 +393,8 @@ class _Checked:
             self._bookmark(position.revision, at)
 
     def _require_nothing_between(self, key: Key, known: int | None, index: int, at: str) -> None:
-        if known is None:
-            # No snapshot was sent: then there was none to send, just before this change.
+        if known is None or (self._connection.conflate and not self._truth.is_shown(key, known)):
+            # It was not shown: then there was nothing to show, just before this change.
             if self._truth.is_shown(key, index - 1):
                 before = self._truth.of[key][index - 1]
                 self._break("reliable", f"{at}: {key} at version {before.version} was never shown")
@@ -411,8 +411,11 @@ class _Checked:
         for key in self._truth.of:
             last = self._truth.through(key, revision)
             known = self._known(key)
-            if known is None:
-                if self._truth.is_shown(key, last):
+            if known is None or (self._connection.conflate and not self._truth.is_shown(key, known)):
+                # What was not known, and was looked at later than that, when it did not match any more, is
+                # not mentioned.
+                later = range(max(last, 0), len(self._truth.of[key]))
+                if last >= 0 and all(self._truth.is_shown(key, index) for index in later):
                     self._break("reliable", f"{at}: {key} was never shown")
                 continue
             for missed in range(known + 1, last + 1):
