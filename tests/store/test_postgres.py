@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import asyncpg
 import pytest
@@ -379,6 +380,33 @@ async def test_a_database_that_was_killed_is_used_again_once_it_is_back(own_serv
     assert (await store.commit(moved(key(), 1))).stale == frozenset()
     page = await store.get_instances([key()])
     assert page.instances[0].row.version == 1
+    await store.close()
+
+
+async def test_what_a_lost_connection_was_to_commit_is_decided_before_anybody_looks(url: str) -> None:
+    """The session waits for a lock, and would commit when everybody had been told that it had not."""
+    store = PostgresStore(parse_target(url), PostgresSettings(pool_size=2, doorbell=False))
+    await store.open()
+    await store.commit(created(key()))
+    held = await asyncpg.connect(url)
+    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with held.transaction():
+        await held.execute("SELECT FROM instances FOR UPDATE")
+        committing = asyncio.create_task(store.commit(moved(key(), 1)))
+        while (pid := await held.fetchval(waits)) is None:
+            pass
+        pool: Any = store._pool
+        (broken,) = [
+            holder._con for holder in pool._holders if holder._con and holder._con.get_server_pid() == pid
+        ]
+        broken.terminate()
+        with pytest.raises(StoreFailed):
+            await committing
+        loaded = await store.load(Wanted([key()]))
+        assert loaded.instances[key()].row.version == 0
+        assert await held.fetchval(waits) is None
+    assert (await store.commit(moved(key(), 1))).stale == frozenset()
+    await held.close()
     await store.close()
 
 

@@ -11,7 +11,15 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from durachart.store.postgres.target import PostgresTarget
 
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, SQLAlchemyError)
+FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # Of a connection that was ended while nobody used it, until the driver has noticed.
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    SQLAlchemyError,
+)
 """Everything that a database, its driver and the network between may raise."""
 
 _ADVICE: Final = {

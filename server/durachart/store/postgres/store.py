@@ -39,6 +39,7 @@ from durachart.store.postgres.failures import FAILURES, describe, describe_openi
 from durachart.store.postgres.load import load
 from durachart.store.postgres.machines import insert_machine
 from durachart.store.postgres.revisions import FINAL_REVISION
+from durachart.store.postgres.sessions import Sessions
 from durachart.store.postgres.tail import read_tail
 from durachart.store.postgres.target import PostgresTarget
 from durachart.store.reads import Reads
@@ -106,6 +107,7 @@ class PostgresStore(Reads):
         self._new_uid = new_uid
         self._uid = ""
         self._pool: asyncpg.Pool | None = None
+        self._sessions = Sessions()
         # Where cutting journals goes on.
         self._cut_after: InstanceKey | None = None
         self.bell: Final = PostgresBell(self._connect)
@@ -126,7 +128,7 @@ class PostgresStore(Reads):
                 min_size=1,
                 max_size=size,
                 connect=lambda *_, **__: self._connect(),
-                init=prepare,
+                init=self._prepare,
                 reset=_keep,
             )
             self._uid = await self._introduce()
@@ -304,7 +306,13 @@ class PostgresStore(Reads):
             raise StoreFailed("the database is closed")
         try:
             async with self._pool.acquire() as connection:
-                yield connection
+                await self._sessions.settle(connection)
+                pid = connection.get_server_pid()
+                try:
+                    yield connection
+                finally:
+                    if _is_lost(connection):
+                        self._sessions.lose(pid)
         except FAILURES as error:
             raise StoreFailed(describe(error)) from error
 
@@ -315,6 +323,10 @@ class PostgresStore(Reads):
                 yield connection
         except FAILURES as error:
             raise StoreFailed(describe(error)) from error
+
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        await prepare(connection)
+        await self._sessions.note(connection)
 
     def _ring(self, hints: Hint) -> None:
         if hints and self._settings.doorbell:
@@ -391,6 +403,13 @@ class PostgresStore(Reads):
         async with self._connection() as connection:
             uid: str = await connection.fetchval("SELECT value FROM store_info WHERE name = 'uid'")
             return uid
+
+
+def _is_lost(connection: asyncpg.Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has taken note of it already
+        return True
 
 
 async def _read_final_revision(connection: AsyncConnection) -> int:
