@@ -11,6 +11,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from durachart.store.chain import sealed
 from durachart.store.errors import StoreFailed, StoreNotOpened, StoreTooNew
@@ -19,6 +23,7 @@ from durachart.store.keys import InstanceKey
 from durachart.store.postgres.revisions import MAX_ROWS, PLACE_BITS
 from durachart.store.postgres.store import PostgresSettings, PostgresStore
 from durachart.store.postgres.target import parse_target
+from durachart.store.schema import metadata
 from tests.postgres import GUARDED_PASSWORD, GUARDED_USER, NoPostgres, PostgresServer, postgres
 from tests.store.stored_rows import (
     created,
@@ -305,6 +310,17 @@ async def test_nodes_that_start_at_once_migrate_once(postgres_server: PostgresSe
     assert len(made[0].uid) == 32
     await asyncio.gather(*(store.close() for store in made))
     await postgres_server.drop_database(name)
+
+
+async def test_migrations_make_the_schema_the_code_uses(url: str) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata))
+
+    engine = create_async_engine(url.replace("postgresql", "postgresql+asyncpg", 1))
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
 
 
 async def _opening(url: str) -> str:
