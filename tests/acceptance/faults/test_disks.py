@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NOT_STORED = ("UNAVAILABLE", "STORE_UNAVAILABLE")
 DISK_MIB = 3
 # The server tries again for as long as a call lasts, and says then that it could not.
-CALL_MS, REFUSED = 600, 12
+CALL_MS, REFUSED = 800, 4
 
 
 @pytest.fixture
