@@ -3,7 +3,7 @@
     telemetry
     └── store ── runtime ── machines brought along
                  ├── process that checks large definitions
-                 ├── token relay ◄── effects' ends
+                 ├── token relay ◄── effects' ends, text from other nodes
                  ├── effect worker (llm.generate, http.request, log, those of plug-ins), timer worker,
                  │   retention
                  └── service ── gRPC front, HTTP front
@@ -27,6 +27,7 @@ from durachart.app.plugin_effects import plugin_handlers
 from durachart.app.settings import Settings
 from durachart.app.telemetry import Telemetry, TelemetrySettings, telemetry
 from durachart.fronts.address import Address, CannotListen, listen
+from durachart.fronts.grpc_caller import GrpcCaller
 from durachart.fronts.grpc_front import GrpcSettings
 from durachart.fronts.http_server import HttpSettings
 from durachart.fronts.serving import serving
@@ -36,11 +37,13 @@ from durachart.plugins.loading import load_plugins
 from durachart.rpc.assembly import Served, assemble
 from durachart.rpc.effect_service import EFFECT_SERVICE, EffectHandlers
 from durachart.rpc.machine_service import MACHINE_SERVICE, MachineHandlers
+from durachart.rpc.relay import NodeRelay, RelaySigner
 from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
 from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
 from durachart.rpc.token_service import TOKEN_SERVICE, TokenHandlers
 from durachart.runtime.collector import seldom_collected
 from durachart.runtime.generation_source import EffectGenerations
+from durachart.runtime.nodes import Nodes
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.tokens import TokenRelay
@@ -61,6 +64,7 @@ _log = logging.getLogger(__name__)
 
 # What surrounds an event or a definition in its request: names, ids, and JSON inside of JSON.
 _ENVELOPE_BYTES = 1024 * 1024
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - is told from addresses that can be called
 
 
 class CannotStart(Exception):
@@ -116,13 +120,21 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint)))
     if settings.database is None and settings.postgres is None:
         _make_directory(settings.data_dir)
-    runtime = _runtime(settings, observed, plugins, stack)
+    store = _store(settings)
+    runtime = _runtime(store, settings, observed, plugins, stack)
     await stack.enter_async_context(runtime.running())
+    nodes = Nodes(store)
+    signer = RelaySigner(await store.read_relay_secret())
+    caller = GrpcCaller()
+    stack.push_async_callback(caller.close)
+    others = None if store.exclusive else NodeRelay(nodes, caller, signer)
+    tokens = TokenRelay(EffectGenerations(runtime), others=others)
+    stack.callback(runtime.on_effect_end(tokens.effect_ended))
     machines: Sequence[MachineRecord] = ()
     if settings.machines is not None:
         machines = await publish_directory(runtime, settings.machines)
-    tokens = await _start_workers(settings, runtime, observed, trusted, stack)
-    service = _service(settings, runtime, tokens, observed)
+    await _start_workers(settings, runtime, tokens, nodes, observed, trusted, stack)
+    service = _service(settings, runtime, tokens, signer, observed)
     addresses = await stack.enter_async_context(
         serving(
             service,
@@ -134,6 +146,8 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     # Before the fronts wait for calls under way: some of them wait for effects.
     stack.callback(runtime.outbox.drain)
     assert addresses.grpc is not None
+    if not store.exclusive:
+        await _register(settings, nodes, addresses.grpc, stack)
     stack.enter_context(seldom_collected())
     return Server(addresses.grpc, addresses.http, settings.database_shown, machines, runtime, service)
 
@@ -153,8 +167,26 @@ def _make_directory(directory: Path) -> None:
         raise CannotStart(f"cannot make {directory}: {why}; choose another with --data-dir") from error
 
 
+def _store(settings: Settings) -> Store:
+    if settings.postgres is not None:
+        return PostgresStore(settings.postgres)
+    return SqliteStore(settings.database_path)
+
+
+async def _register(settings: Settings, nodes: Nodes, listening: Address, stack: AsyncExitStack) -> None:
+    """Let the other servers on this database find this one, for text of generations that it has."""
+    address = settings.advertise or listening
+    if address.host in _EVERY_INTERFACE:
+        _log.warning(
+            "other servers cannot fetch text of generations from this one, which listens on every interface; "
+            "say with --advertise where they can call it"
+        )
+        return
+    await stack.enter_async_context(nodes.registered(str(address)))
+
+
 def _runtime(
-    settings: Settings, observed: Telemetry, plugins: PluginCollection, stack: AsyncExitStack
+    store: Store, settings: Settings, observed: Telemetry, plugins: PluginCollection, stack: AsyncExitStack
 ) -> Runtime:
     limits = settings.limits
     bounds = RuntimeSettings(
@@ -163,11 +195,6 @@ def _runtime(
         max_definition_bytes=limits.definition_bytes,
         max_microsteps=limits.microsteps,
     )
-    store: Store
-    if settings.postgres is not None:
-        store = PostgresStore(settings.postgres)
-    else:
-        store = SqliteStore(settings.database_path)
     tracer = observed.provider.get_tracer("durachart.runtime") if observed.rpc is not None else None
     handlers = HANDLER_NAMES | plugins.effects.keys()
     checks = CheckingProcess(settings.plugins, handlers)
@@ -178,10 +205,12 @@ def _runtime(
 async def _start_workers(
     settings: Settings,
     runtime: Runtime,
+    tokens: TokenRelay,
+    nodes: Nodes,
     observed: Telemetry,
     trusted: Sequence[EffectHandler],
     stack: AsyncExitStack,
-) -> TokenRelay:
+) -> None:
     providers = Providers(settings.providers)
     stack.push_async_callback(providers.close)
     http = HttpHandler(settings.http_targets)
@@ -197,13 +226,16 @@ async def _start_workers(
             f"--concurrency: this server runs no handler {unknown[0]!r}; it runs {', '.join(sorted(served))}"
         )
     bounds = EffectWorkerSettings(concurrency=settings.concurrency)
-    await stack.enter_async_context(EffectWorker(runtime, handlers, tracer, bounds).running())
+    await stack.enter_async_context(
+        EffectWorker(runtime, handlers, tracer, bounds, holder=nodes.holder).running()
+    )
     await stack.enter_async_context(TimerWorker(runtime).running())
     await stack.enter_async_context(RetentionWorker(runtime, settings.retention).running())
-    return tokens
 
 
-def _service(settings: Settings, runtime: Runtime, tokens: TokenRelay, observed: Telemetry) -> Service:
+def _service(
+    settings: Settings, runtime: Runtime, tokens: TokenRelay, signer: RelaySigner, observed: Telemetry
+) -> Service:
     limits = settings.limits
     event_bytes = max(DEFAULT_MAX_REQUEST_BYTES, 2 * limits.event_bytes + _ENVELOPE_BYTES)
     effect_bytes = max(DEFAULT_MAX_REQUEST_BYTES, 2 * limits.context_bytes + _ENVELOPE_BYTES)
@@ -211,7 +243,7 @@ def _service(settings: Settings, runtime: Runtime, tokens: TokenRelay, observed:
         [
             Served(STATE_MACHINE_SERVICE, StateMachineHandlers(runtime), event_bytes),
             Served(MACHINE_SERVICE, MachineHandlers(runtime), limits.definition_bytes + _ENVELOPE_BYTES),
-            Served(TOKEN_SERVICE, TokenHandlers(runtime, tokens)),
+            Served(TOKEN_SERVICE, TokenHandlers(runtime, tokens, signer)),
             Served(EFFECT_SERVICE, EffectHandlers(runtime), effect_bytes),
         ],
         tracing=observed.rpc,

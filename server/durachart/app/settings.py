@@ -54,6 +54,7 @@ class Settings:
 
     Attributes:
         listen: Where gRPC listens; port 0 lets the system choose.
+        advertise: Where other servers on the same database can call gRPC; None: where it listens.
         http: Where gRPC-Web and Connect listen; None: they are off.
         data_dir: Holds the database; made when missing.
         database: The SQLite file, in a directory that exists; None: ``durachart.db`` in ``data_dir``.
@@ -74,6 +75,7 @@ class Settings:
     """
 
     listen: Address = GRPC_DEFAULT
+    advertise: Address | None = None
     http: Address | None = HTTP_DEFAULT
     data_dir: Path = Path("data")
     database: Path | None = None
@@ -112,6 +114,20 @@ def address(text: str, option: str) -> Address:
         return parse_address(text)
     except ValueError as error:
         raise SettingInvalid(f"{option}: {error}") from error
+
+
+def advertised(text: str, option: str = "--advertise") -> Address | None:
+    """Where others can call; None for ``""``.
+
+    Raises:
+        SettingInvalid: ``text`` is not an address that others could call.
+    """
+    if not text:
+        return None
+    read = address(text, option)
+    if not read.port or read.host in ("0.0.0.0", "::"):  # noqa: S104 - refused
+        raise SettingInvalid(f"{option}: nobody can call {text!r}; write HOST:PORT as other servers reach it")
+    return read
 
 
 def postgres(url: str, option: str = "--db") -> PostgresTarget | None:

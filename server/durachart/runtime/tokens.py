@@ -2,13 +2,16 @@
 
 The text is not durable, the result is. While an attempt runs, its text grows in memory; a viewer is a cursor
 into it and holds nothing else, so that a slow one simply reads a larger piece next time, and one that leaves
-changes nothing. How a generation ended is read from the store, where the transaction that ended it wrote it:
-the relay is only told *that* something ended, and cannot tell a viewer anything else than what was committed.
+changes nothing. Where several nodes share the database, text that is made on another one is copied from
+there, once for all viewers here (see `generation_mirror`). How a generation ended is read from the store,
+where the transaction that ended it wrote it: the relay is only told *that* something ended, and cannot tell a
+viewer anything else than what was committed.
 
 What a viewer can rely on:
 
 - Within one attempt, each frame begins where the one before ended: no gap, no duplicate.
 - Each change of attempt is opened by a ``started`` frame, and the text begins again at 0.
+- One who is slow skips to all of the text since, in one piece: a text is bounded, and so is what is sent.
 - The last frame is the end. After ``completed``, the text before it is the whole stored result.
 """
 
@@ -16,120 +19,56 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from typing import Protocol, Self
+from contextlib import suppress
+from typing import Final, Self
 
 from durachart.runtime.effect_views import EffectState
 from durachart.runtime.errors import InvalidArgument, NoGeneration
-from durachart.runtime.generation_frames import (
-    Generation,
-    GenerationOutcome,
-    TokenAttemptStarted,
-    TokenFrame,
-)
+from durachart.runtime.generation_channel import Bell, Channel, GenerationSource
+from durachart.runtime.generation_cursor import Cursor
+from durachart.runtime.generation_frames import Generation, TokenFrame
+from durachart.runtime.generation_mirror import Mirror, OtherNodes
 from durachart.runtime.generation_text import GenerationText
 from durachart.store.keys import InstanceKey
 
 # Longest time that text waits for more before viewers are woken. After a pause, text goes out at once.
-COALESCE_S = 0.01
-
-
-class GenerationSource(Protocol):
-    """Where the truth about generations is: the store."""
-
-    async def find_generation(self, key: InstanceKey, effect_id: str) -> Generation | None:
-        """Read a generation.
-
-        Args:
-            key: Which instance.
-            effect_id: Which; empty: the running one, or else the latest.
-
-        Returns:
-            None when the instance has no such generation.
-        """
-
-
-class _Bell:
-    """Wakes all who wait, at most once in ``gap_s`` seconds; after a pause, a ring is heard at once."""
-
-    __slots__ = ("_event", "_gap_s", "_last", "_timer")
-
-    def __init__(self, gap_s: float) -> None:
-        self._gap_s = gap_s
-        self._event = asyncio.Event()
-        self._last = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def next_ring(self) -> asyncio.Event:
-        """Set at the next ring. Take it before looking at what is rung for, lest one in between be missed."""
-        return self._event
-
-    def ring(self) -> None:
-        if self._timer is not None:
-            return
-        loop = asyncio.get_running_loop()
-        due = self._last + self._gap_s
-        if loop.time() >= due:
-            self.ring_now()
-        else:
-            self._timer = loop.call_at(due, self.ring_now)
-
-    def ring_now(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._last = asyncio.get_running_loop().time()
-        self._event.set()
-        self._event = asyncio.Event()
-
-
-@dataclass(slots=True, eq=False)
-class _Channel:
-    """One generation that somebody here makes or watches."""
-
-    bell: _Bell
-    attempt: int = 0
-    model: str = ""
-    # None while no attempt is being made here.
-    text: GenerationText | None = None
-    # Whether somebody said that it ended, and how often; the store says whether it is so, and how.
-    ended: bool = False
-    rings: int = 0
-    last: Generation | None = None
-    writers: int = 0
-    viewers: int = 0
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+COALESCE_S: Final = 0.01
+# How long another node waits here for text of an attempt that is just beginning; then it looks again who has
+# it.
+_PATIENCE_S: Final = 2.0
 
 
 class AttemptWriter:
     """The worker's end: the text of one attempt. Close it once the attempt's end is committed."""
 
-    __slots__ = ("_channel", "_relay", "attempt", "effect_id")
+    __slots__ = ("_channel", "_relay", "_text", "attempt", "effect_id")
 
-    def __init__(self, relay: TokenRelay, channel: _Channel, effect_id: str, attempt: int) -> None:
+    def __init__(
+        self, relay: TokenRelay, channel: Channel, effect_id: str, attempt: int, text: GenerationText
+    ) -> None:
         self._relay = relay
-        self._channel: _Channel | None = channel
+        self._channel: Channel | None = channel
+        self._text = text
         self.effect_id = effect_id
         self.attempt = attempt
 
     def append(self, text: str) -> None:
-        """Add to the attempt's text.
+        """Add to the attempt's text; nothing happens when a later attempt has begun.
 
         Raises:
             GenerationTooLarge: It does not fit.
         """
-        channel = self._channel
-        if channel is not None and channel.attempt == self.attempt and channel.text is not None:
-            channel.text.append(text)
-            channel.bell.ring()
+        if self._channel is not None:
+            self._channel.append(self._text, text)
 
     def close(self) -> None:
         """Let go of the text. Idempotent."""
         channel, self._channel = self._channel, None
         if channel is not None:
-            if channel.attempt == self.attempt:
+            if channel.text is self._text:
                 channel.text = None
+                if channel.relayed:  # other nodes look for who has it now
+                    channel.bell.ring_now()
             channel.writers -= 1
             self._relay._release(self.effect_id, channel)
 
@@ -141,22 +80,29 @@ class AttemptWriter:
 
 
 class TokenRelay:
-    """Relays the text of the generations that run in this process."""
+    """Relays the text of generations, from whoever makes it to everyone who watches at this node."""
 
     def __init__(
-        self, source: GenerationSource, *, limit_bytes: int = 192 * 1024, coalesce_s: float = COALESCE_S
+        self,
+        source: GenerationSource,
+        *,
+        others: OtherNodes | None = None,
+        limit_bytes: int = 192 * 1024,
+        coalesce_s: float = COALESCE_S,
     ) -> None:
         """Begin with no generation.
 
         Args:
             source: Where the truth about generations is.
+            others: Where text is that is made on other nodes; None: there are no others.
             limit_bytes: Most bytes of UTF-8 that one attempt's text may have.
             coalesce_s: Longest time that text waits for more, 0 to 0.02.
         """
         self._source = source
+        self._others = others
         self._limit_bytes = limit_bytes
         self._coalesce_s = coalesce_s
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, Channel] = {}
 
     @property
     def generations(self) -> int:
@@ -172,14 +118,12 @@ class TokenRelay:
             model: Model asked for; empty when the effect named none.
         """
         channel = self._channel(effect_id)
-        channel.attempt = attempt
-        channel.model = model
-        channel.text = GenerationText(self._limit_bytes)
-        # A generation that had failed for good was given back: what was read of its end is not true any more.
-        channel.last = None
+        text = GenerationText(self._limit_bytes)
         channel.writers += 1
-        channel.bell.ring_now()
-        return AttemptWriter(self, channel, effect_id, attempt)
+        # A worker that was stalled may come after another node's later attempt.
+        if attempt >= channel.attempt:
+            channel.begin(attempt, model, text, mirrored=False)
+        return AttemptWriter(self, channel, effect_id, attempt, text)
 
     def effect_ended(self, key: InstanceKey, effect_id: str, state: EffectState) -> None:
         """Hear that an effect's end is committed; viewers read it from the store and end.
@@ -188,9 +132,7 @@ class TokenRelay:
         """
         channel = self._channels.get(effect_id)
         if channel is not None:
-            channel.ended = True
-            channel.rings += 1
-            channel.bell.ring_now()
+            channel.hear_end()
 
     async def watch(
         self, key: InstanceKey, effect_id: str = "", attempt: int = 0, offset: int = 0
@@ -223,13 +165,11 @@ class TokenRelay:
         channel = self._channel(effect_id)
         channel.viewers += 1
         try:
-            # Read after joining: what ends from now on rings the channel's bell.
-            known = await self._source.find_generation(key, effect_id)
-            if known is None:
-                raise NoGeneration(key, effect_id)
-            if known.end is not None:
-                channel.ended, channel.last = True, known
-            cursor = _Cursor(effect_id, attempt, offset)
+            await self._read_whether_ended(channel, key, effect_id)
+            if self._others is not None and channel.mirror is None:
+                mirror = Mirror(channel, self._source, self._others, key, effect_id, self._limit_bytes)
+                channel.mirror = asyncio.create_task(mirror.run())
+            cursor = Cursor(effect_id, attempt, offset)
             while True:
                 next_ring = channel.bell.next_ring
                 ended = await self._read_end(channel, key, effect_id) if channel.ended else None
@@ -241,19 +181,87 @@ class TokenRelay:
                 await next_ring.wait()
         finally:
             channel.viewers -= 1
+            if not channel.viewers:
+                self._end_mirror(channel)
             self._release(effect_id, channel)
 
-    def _channel(self, effect_id: str) -> _Channel:
+    async def watch_here(
+        self, key: InstanceKey, effect_id: str, attempt: int, offset: int
+    ) -> AsyncGenerator[list[TokenFrame], None]:
+        """What `watch` yields, for other nodes: only of text that is made here.
+
+        It ends without an end of the generation once no attempt is made here, which is for the caller to look
+        up.
+
+        Args:
+            key: Which instance.
+            effect_id: Which generation.
+            attempt: As in `watch`.
+            offset: As in `watch`.
+
+        Yields:
+            Frames, at least one, in order.
+
+        Raises:
+            InvalidArgument: As in `watch`.
+            NoGeneration: The instance has no such generation.
+        """
+        _check_position(attempt, offset)
+        channel = self._channel(effect_id)
+        channel.relayed += 1
+        try:
+            await self._read_whether_ended(channel, key, effect_id)
+            cursor = Cursor(effect_id, attempt, offset)
+            patience_s: float | None = _PATIENCE_S
+            while True:
+                next_ring = channel.bell.next_ring
+                ended = await self._read_end(channel, key, effect_id) if channel.ended else None
+                if ended is not None:
+                    yield cursor.finish(ended)
+                    return
+                if channel.has_own_text:
+                    patience_s = None
+                    if frames := cursor.follow(channel):
+                        yield frames
+                elif patience_s is None:
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience_s):
+                        await next_ring.wait()
+                        continue
+                return
+        finally:
+            channel.relayed -= 1
+            self._release(effect_id, channel)
+
+    def _channel(self, effect_id: str) -> Channel:
         channel = self._channels.get(effect_id)
         if channel is None:
-            channel = self._channels[effect_id] = _Channel(_Bell(self._coalesce_s))
+            channel = self._channels[effect_id] = Channel(Bell(self._coalesce_s))
         return channel
 
-    def _release(self, effect_id: str, channel: _Channel) -> None:
-        if not channel.viewers and not channel.writers and self._channels.get(effect_id) is channel:
+    def _release(self, effect_id: str, channel: Channel) -> None:
+        used = channel.viewers or channel.writers or channel.relayed
+        if not used and self._channels.get(effect_id) is channel:
             del self._channels[effect_id]
 
-    async def _read_end(self, channel: _Channel, key: InstanceKey, effect_id: str) -> Generation | None:
+    @staticmethod
+    def _end_mirror(channel: Channel) -> None:
+        mirror, channel.mirror = channel.mirror, None
+        if mirror is not None:
+            mirror.cancel()
+            if channel.mirrored:
+                channel.text = None
+
+    async def _read_whether_ended(self, channel: Channel, key: InstanceKey, effect_id: str) -> None:
+        """Read after joining the channel: what ends from now on rings its bell. Raises NoGeneration."""
+        known = await self._source.find_generation(key, effect_id)
+        if known is None:
+            raise NoGeneration(key, effect_id)
+        if known.end is not None:
+            channel.ended, channel.last = True, known
+
+    async def _read_end(self, channel: Channel, key: InstanceKey, effect_id: str) -> Generation | None:
         """How it ended; read once for all viewers. None when the store does not know of an end after all."""
         async with channel.reading:
             if channel.last is None:
@@ -266,55 +274,6 @@ class TokenRelay:
                 elif channel.rings == rings:
                     channel.ended = False
             return channel.last
-
-
-@dataclass(slots=True)
-class _Cursor:
-    """Where a viewer is: everything before ``offset`` of ``attempt`` was sent."""
-
-    effect_id: str
-    attempt: int
-    offset: int
-
-    def follow(self, channel: _Channel) -> list[TokenFrame]:
-        """Frames from here to the end of the running attempt's text."""
-        if channel.text is None:
-            return []
-        frames = self._begin(channel.attempt, channel.model)
-        self._check(len(channel.text))
-        return frames + self._take(channel.text.read(self.offset))
-
-    def finish(self, generation: Generation) -> list[TokenFrame]:
-        """Frames from here to the end of a generation that ended."""
-        end = generation.end
-        assert end is not None
-        frames = self._begin(generation.attempt, generation.model) if generation.attempt else []
-        if end.outcome is GenerationOutcome.COMPLETED:
-            self._check(len(generation.text))
-            frames += self._take(generation.text[self.offset :])
-        frames.append(TokenFrame(self.effect_id, generation.attempt, self.offset, self.offset, end))
-        return frames
-
-    def _begin(self, attempt: int, model: str) -> list[TokenFrame]:
-        if attempt == self.attempt:
-            return []
-        self.attempt, self.offset = attempt, 0
-        return [TokenFrame(self.effect_id, attempt, 0, 0, TokenAttemptStarted(model))]
-
-    def _take(self, text: str) -> list[TokenFrame]:
-        if not text:
-            return []
-        begin = self.offset
-        self.offset = begin + len(text)
-        return [TokenFrame(self.effect_id, self.attempt, begin, self.offset, text)]
-
-    def _check(self, length: int) -> None:
-        if self.offset > length:
-            raise InvalidArgument(
-                "offset",
-                f"offset {self.offset} is past the text of attempt {self.attempt}, which has {length} "
-                "characters; go on from the last frame's next_offset",
-            )
 
 
 def _check_position(attempt: int, offset: int) -> None:

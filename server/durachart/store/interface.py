@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from durachart.store.keys import InstanceKey
+from durachart.store.nodes import NodeTable
 from durachart.store.rows import (
     AttemptRow,
     EffectEnd,
@@ -309,7 +310,7 @@ effects of living instances that have ended, with attempts and steps; request id
 instances that lie before their newest whole context (and are not needed to replay a request's answer)."""
 
 
-class Store(Protocol):
+class Store(NodeTable, Protocol):
     """See the module."""
 
     @property
@@ -372,9 +373,7 @@ class Store(Protocol):
     async def read_results(self, key: InstanceKey, first_seq: int, last_seq: int) -> list[LogEntry]:
         """The accepted rows from ``first_seq`` to ``last_seq``, both inclusive, by seq."""
 
-    async def read_log(
-        self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()
-    ) -> LogPage:
+    async def read_log(self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()) -> LogPage:
         """Accepted rows with a final revision over ``after``, by revision, at most ``limit`` (>= 1).
 
         Rows with the revisions ``known``, which the caller has, are left out.

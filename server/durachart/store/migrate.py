@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from durachart.store.errors import StoreTooNew
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration in ``migrations/versions``; a test holds it to that."""
 
 

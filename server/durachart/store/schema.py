@@ -295,3 +295,26 @@ tombstones: Final = Table(
     PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "uid"),
     Index(None, "deleted_at_ms"),
 )
+
+# Servers that share the database and can be called by each other, until their lease ends.
+nodes: Final = Table(
+    "nodes",
+    metadata,
+    Column("node_id", _NAME, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("lease_until_ms", _INTEGER, nullable=False),
+    PrimaryKeyConstraint("node_id"),
+)
+
+# Which node has the text of an attempt that a worker in a process of its own makes. Gone with the attempt, or
+# with the node.
+fed_generations: Final = Table(
+    "fed_generations",
+    metadata,
+    *_key(),
+    Column("effect_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("node_id", _NAME, nullable=False),
+    PrimaryKeyConstraint("shard", "namespace", "machine_id", "instance_id", "effect_id"),
+    Index(None, "node_id"),
+)

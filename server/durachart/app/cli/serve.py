@@ -34,6 +34,17 @@ def serve(
             rich_help_panel=_NET,
         ),
     ] = "127.0.0.1:7576",
+    advertise: Annotated[
+        str,
+        typer.Option(
+            "--advertise",
+            metavar="HOST:PORT",
+            envvar="DURACHART_ADVERTISE",
+            help="Where other servers on the same database call this one; by default as --listen says.",
+            rich_help_panel=_NET,
+            show_default=False,
+        ),
+    ] = "",
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -291,6 +302,7 @@ def serve(
         target = parse.postgres(db)
         chosen = parse.Settings(
             listen=parse.address(listen, "--listen"),
+            advertise=parse.advertised(advertise),
             http=None if http == parse.OFF else parse.address(http, "--http"),
             data_dir=data_dir,
             database=None if target is not None else parse.database(db),

@@ -29,6 +29,7 @@ from durachart.store.interface import (
 )
 from durachart.store.keys import InstanceKey
 from durachart.store.migrate import upgrade
+from durachart.store.nodes import RelayRow
 from durachart.store.reads import Reads
 from durachart.store.rows import EffectRow, MachineRow, StepRow, TimerRow
 from durachart.store.sqlite import leases, retention
@@ -239,6 +240,29 @@ class SqliteStore(Reads):
                 return retention.find_cuttable(connection, before_ms, self._cut_after, limit)
         except sqlite3.Error as error:
             raise StoreFailed(describe(error)) from error
+
+    # --- nodes: there is one ---
+
+    async def read_relay_secret(self) -> str:
+        """See ``NodeTable``."""
+        return ""
+
+    async def register_node(self, node_id: str, address: str, *, lease_ms: int) -> None:
+        """See ``NodeTable``."""
+
+    async def remove_node(self, node_id: str) -> None:
+        """See ``NodeTable``."""
+
+    async def claim_feed(self, key: InstanceKey, effect_id: str, attempt: int, node_id: str) -> str:
+        """See ``NodeTable``."""
+        return node_id
+
+    async def release_feed(self, key: InstanceKey, effect_id: str, attempt: int, node_id: str) -> None:
+        """See ``NodeTable``."""
+
+    async def find_relay(self, key: InstanceKey, effect_id: str) -> RelayRow | None:
+        """See ``NodeTable``."""
+        return None
 
     # --- opening ---
 
