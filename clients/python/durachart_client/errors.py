@@ -32,6 +32,7 @@
     │   ├── Overloaded              OVERLOADED
     │   ├── Unavailable             no server answered
     │   │   ├── ShuttingDown          SHUTTING_DOWN
+    │   │   ├── ReaderStalled         READER_STALLED
     │   │   └── StoreUnavailable      STORE_UNAVAILABLE
     │   └── DeadlineExceeded        DEADLINE_EXCEEDED, or no answer in time
     └── StreamGap                   a stream skipped something it must not skip
@@ -399,6 +400,12 @@ class ShuttingDown(Unavailable):
     """The server is shutting down; nothing was done."""
 
     REASON = "SHUTTING_DOWN"
+
+
+class ReaderStalled(Unavailable):
+    """The stream was not read for too long, so the server ended it; go on from the last frame."""
+
+    REASON = "READER_STALLED"
 
 
 class StoreUnavailable(Unavailable):

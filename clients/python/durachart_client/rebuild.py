@@ -188,6 +188,7 @@ def _by_reason() -> Mapping[str, _Builder]:
         errors.Unauthenticated,
         errors.Overloaded,
         errors.ShuttingDown,
+        errors.ReaderStalled,
         errors.StoreUnavailable,
         errors.DeadlineExceeded,
     ):

@@ -19,7 +19,7 @@ from google.protobuf.message import EncodeError, Message
 
 from durachart.fronts.address import GRPC_DEFAULT, Address, CannotListen, cannot_listen, listen
 from durachart.rpc.context import CallContext, Entry, Metadata, normalise_peer
-from durachart.rpc.errors import internal, unknown_method
+from durachart.rpc.errors import internal, reader_stalled, unknown_method
 from durachart.rpc.service import Method, Service
 from durachart.rpc.status import RpcError
 
@@ -45,6 +45,7 @@ class GrpcSettings:
             milliseconds.
         keepalive_timeout_ms: How long the answer to a probe may take; milliseconds.
         stop_grace_s: Seconds that calls under way get when the front stops; the core has drained them before.
+        stalled_s: Seconds that a response of a stream may wait for its reader; then the stream is ended.
     """
 
     address: Address = GRPC_DEFAULT
@@ -54,6 +55,7 @@ class GrpcSettings:
     keepalive_ms: int = 60_000
     keepalive_timeout_ms: int = 20_000
     stop_grace_s: float = 1.0
+    stalled_s: float = 60.0
 
 
 @asynccontextmanager
@@ -86,7 +88,7 @@ class _Listener:
     """
 
     def __init__(self, service: Service, settings: GrpcSettings) -> None:
-        self._router = _Router(service)
+        self._router = _Router(service, settings.stalled_s)
         self._options = _options(service, settings)
         self._settings = settings
         self._address = settings.address
@@ -162,15 +164,17 @@ def _options(service: Service, settings: GrpcSettings) -> list[tuple[str, int]]:
 class _Router(grpc.GenericRpcHandler):
     """Finds the handler of a path; a path that is not served gets one that says so."""
 
-    def __init__(self, service: Service) -> None:
-        self._handlers = {method.path: _handler(service, method) for method in service.methods.values()}
+    def __init__(self, service: Service, stalled_s: float) -> None:
+        self._handlers = {
+            method.path: _handler(service, method, stalled_s) for method in service.methods.values()
+        }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         path = handler_call_details.method
         return self._handlers.get(path) or _unknown(path)
 
 
-def _handler(service: Service, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler(service: Service, method: Method, stalled_s: float) -> grpc.RpcMethodHandler[Any, Any]:
     # Any: the type stubs know handlers of the synchronous server only.
     make: Any = {
         "unary": grpc.unary_unary_rpc_method_handler,
@@ -178,8 +182,9 @@ def _handler(service: Service, method: Method) -> grpc.RpcMethodHandler[Any, Any
         "server_stream": grpc.unary_stream_rpc_method_handler,
         "bidi": grpc.stream_stream_rpc_method_handler,
     }[method.kind]
-    serve = _stream if method.kind in {"server_stream", "bidi"} else _unary
-    handler: grpc.RpcMethodHandler[Any, Any] = make(serve(service, method))
+    streams = method.kind in {"server_stream", "bidi"}
+    serve = _stream(service, method, stalled_s) if streams else _unary(service, method)
+    handler: grpc.RpcMethodHandler[Any, Any] = make(serve)
     return handler
 
 
@@ -212,8 +217,13 @@ def _unary(service: Service, method: Method) -> Callable[[Any, _Context], Awaita
     return handle
 
 
-def _stream(service: Service, method: Method) -> Callable[[Any, _Context], Awaitable[None]]:
-    """Serves kinds with any number of responses."""
+def _stream(service: Service, method: Method, stalled_s: float) -> Callable[[Any, _Context], Awaitable[None]]:
+    """Serves kinds with any number of responses.
+
+    gRPC takes a response when the one before has left, so a reader that stops holds one of them here and what
+    its window takes. Nothing can take back what gRPC has been given: once the handler is unwound, the error
+    waits behind it until it is read, or the connection ends.
+    """
     streams = method.kind == "bidi"
 
     async def handle(received: Any, context: _Context) -> None:
@@ -224,13 +234,24 @@ def _stream(service: Service, method: Method) -> Callable[[Any, _Context], Await
             await context.send_initial_metadata(ctx.take_headers())
             async with aclosing(service.invoke_stream(method, request, ctx)) as responses:
                 async for response in responses:
-                    await context.write(_serialised(response, method))
+                    await _write(context, _serialised(response, method), stalled_s)
         except RpcError as error:
             await _abort(context, error, ctx.trailers())
         if trailers := ctx.trailers():
             context.set_trailing_metadata(trailers)
 
     return handle
+
+
+async def _write(context: _Context, data: bytes, stalled_s: float) -> None:
+    scope = asyncio.timeout(stalled_s)
+    try:
+        async with scope:
+            await context.write(data)
+    except TimeoutError:
+        if scope.expired():
+            raise reader_stalled() from None
+        raise
 
 
 def _call(method: Method, context: _Context) -> CallContext:

@@ -33,12 +33,14 @@ class HttpSettings:
         keepalive_s: Seconds that an idle connection is kept.
         stop_grace_s: Whole seconds that calls under way get when the front stops; the core has drained them
             before.
+        stalled_s: Seconds that a response of a stream may wait for its reader; then the connection is cut.
     """
 
     address: Address = HTTP_DEFAULT
     cors_origins: tuple[str, ...] = ()
     keepalive_s: int = 75
     stop_grace_s: int = 1
+    stalled_s: float = 60.0
 
 
 @asynccontextmanager
@@ -55,7 +57,7 @@ async def serve_http(app: Any, settings: HttpSettings) -> AsyncIterator[Address]
     address = Address(settings.address.host, sock.getsockname()[1])
     config = uvicorn.Config(
         app,
-        http=_BoundedHead,
+        http=_Protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -98,8 +100,15 @@ class _Embedded(uvicorn.Server):
         self.listening.set()
 
 
-class _BoundedHead(HttpToolsProtocol):
-    """Refuses a request whose head does not end."""
+CUT = "durachart.cut"
+"""Where the scope of a request has a function that ends its connection at once."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """Refuses a request whose head does not end, and lets a connection be cut.
+
+    A connection that is closed first sends what it has, for which a reader that has stopped lets it wait.
+    """
 
     _in_head = False
     _head_bytes = 0
@@ -108,6 +117,8 @@ class _BoundedHead(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope[CUT] = self.transport.abort
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -81,5 +81,6 @@ async def _http(
         yield None
         return
     about = {"grpc": str(grpc)} if grpc else {}
-    async with serve_http(WebApp(service, Cors(settings.cors_origins), about), settings) as address:
+    app = WebApp(service, Cors(settings.cors_origins), about, settings.stalled_s)
+    async with serve_http(app, settings) as address:
         yield address

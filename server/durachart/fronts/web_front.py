@@ -21,6 +21,7 @@ from durachart.fronts.connect import Connect
 from durachart.fronts.cors import Cors
 from durachart.fronts.grpc_web import GrpcWeb
 from durachart.fronts.http_body import PREFIX_BYTES, ClientGone, Receive, RequestBody, Send
+from durachart.fronts.http_server import CUT
 from durachart.fronts.page import front_page, health, plain_error
 from durachart.fronts.wire import Header, Reply, Wire
 from durachart.rpc.context import CallContext, Entry, Metadata
@@ -44,6 +45,10 @@ _BODY_SECONDS = 60.0
 Headers = dict[bytes, bytes]
 
 
+class _ReaderStalled(Exception):
+    """The client has not read for too long."""
+
+
 class WebApp:
     """The ASGI application.
 
@@ -51,12 +56,16 @@ class WebApp:
         service: What is served.
         cors: Which pages may call.
         about: Facts for the page at ``/``, such as the addresses: name to value.
+        stalled_s: Seconds that a response of a stream may wait for its reader; then the connection is cut.
     """
 
-    def __init__(self, service: Service, cors: Cors, about: Mapping[str, str]) -> None:
+    def __init__(
+        self, service: Service, cors: Cors, about: Mapping[str, str], stalled_s: float = 60.0
+    ) -> None:
         self._service = service
         self._cors = cors
         self._about = about
+        self._stalled_s = stalled_s
         self._methods = {method.path: method for method in service.methods.values()}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -106,7 +115,11 @@ class WebApp:
             if method.kind in {"unary", "client_stream"}:
                 await self._unary(wire, method, request, ctx, headers, send)
             else:
-                await self._stream(wire, method, request, ctx, headers, send)
+                try:
+                    await self._stream(wire, method, request, ctx, headers, send)
+                except _ReaderStalled:
+                    scope[CUT]()
+                    await asyncio.sleep(0)  # the server hears of it
 
     async def _unary(
         self,
@@ -140,13 +153,23 @@ class WebApp:
             async with aclosing(self._service.invoke_stream(method, request, ctx)) as responses:
                 async for response in responses:
                     frame = wire.frame(ctx, response)
-                    await send({"type": "http.response.body", "body": frame, "more_body": True})
+                    await self._write(send, {"type": "http.response.body", "body": frame, "more_body": True})
                     # The server returns at once while it has room, and for ever once the client is gone: let
                     # others run, and let the watcher see it.
                     await asyncio.sleep(0)
         except RpcError as error:
             failure = error
-        await send({"type": "http.response.body", "body": wire.end(failure, ctx.trailers())})
+        await self._write(send, {"type": "http.response.body", "body": wire.end(failure, ctx.trailers())})
+
+    async def _write(self, send: Send, message: dict[str, Any]) -> None:
+        scope = asyncio.timeout(self._stalled_s)
+        try:
+            async with scope:
+                await send(message)
+        except TimeoutError:
+            if scope.expired():
+                raise _ReaderStalled from None
+            raise
 
     async def _send(self, send: Send, headers: Headers, reply: Reply) -> None:
         if b"origin" in headers:

@@ -9,7 +9,14 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from durachart.rpc.health import HEALTH, Health
 from durachart.rpc.reflection import Reflection
-from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Identify, Method, Service, methods_of
+from durachart.rpc.service import (
+    DEFAULT_IDENTIFY_EVERY_S,
+    DEFAULT_MAX_REQUEST_BYTES,
+    Identify,
+    Method,
+    Service,
+    methods_of,
+)
 from durachart.rpc.tracing import RpcTracing
 
 
@@ -29,7 +36,11 @@ class Served:
 
 
 def assemble(
-    services: Iterable[Served], *, identify: Identify | None = None, tracing: RpcTracing | None = None
+    services: Iterable[Served],
+    *,
+    identify: Identify | None = None,
+    tracing: RpcTracing | None = None,
+    identify_every_s: float = DEFAULT_IDENTIFY_EVERY_S,
 ) -> Service:
     """Bind every method of ``services``, add health and reflection, and make the `Service` that fronts call.
 
@@ -37,6 +48,7 @@ def assemble(
         services: What to serve.
         identify: As in `Service`.
         tracing: As in `Service`.
+        identify_every_s: As in `Service`.
 
     Raises:
         TypeError: A handler is missing.
@@ -48,5 +60,5 @@ def assemble(
         methods += methods_of(served.descriptor, served.handlers, max_request_bytes=served.max_request_bytes)
     methods += Health(names, lambda: service.draining).methods()
     methods += Reflection((*names, HEALTH.full_name)).methods()
-    service = Service(methods, identify=identify, tracing=tracing)
+    service = Service(methods, identify=identify, tracing=tracing, identify_every_s=identify_every_s)
     return service

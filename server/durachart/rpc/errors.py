@@ -10,6 +10,7 @@
     │     SERVICE_UNKNOWN                NOT_FOUND             (grpc.health.v1 only)
     │     DEADLINE_EXCEEDED              DEADLINE_EXCEEDED
     │     SHUTTING_DOWN                  UNAVAILABLE           RetryInfo
+    │     READER_STALLED                 UNAVAILABLE           RetryInfo
     ├── DurachartError
     │   ├── InvalidArgument              INVALID_ARGUMENT      BadRequest  (reason REQUEST_INVALID)
     │   │   └── PageTokenInvalid, ResumeTokenInvalid
@@ -220,6 +221,16 @@ def shutting_down() -> RpcError:
         Code.UNAVAILABLE,
         "SHUTTING_DOWN",
         "the server is shutting down; connect again in a moment",
+        retry_after=_RETRY_SOON,
+    )
+
+
+def reader_stalled() -> RpcError:
+    """Nobody has read a stream for so long that the server has let go of it."""
+    return RpcError(
+        Code.UNAVAILABLE,
+        "READER_STALLED",
+        "the stream was not read for too long and has been ended; go on from the last frame, and read faster",
         retry_after=_RETRY_SOON,
     )
 

@@ -49,6 +49,7 @@ Identify = Callable[[CallContext], str]
 
 _END = object()
 DEFAULT_MAX_REQUEST_BYTES = 4 * 1024 * 1024
+DEFAULT_IDENTIFY_EVERY_S = 300.0
 ANONYMOUS = "anonymous"
 
 
@@ -156,9 +157,10 @@ class Service:
 
     Args:
         methods: What is served; full names are unique.
-        identify: Says who calls, before anything else happens; raises a domain error or `RpcError` to refuse.
-            None: everyone is ``anonymous``.
+        identify: Says who calls, before anything else happens, and again while a stream lasts; raises a
+            domain error or `RpcError` to refuse, which ends a stream. None: everyone is ``anonymous``.
         tracing: None: no spans, at no cost.
+        identify_every_s: How often a stream is asked about again, in seconds, > 0.
     """
 
     def __init__(
@@ -167,6 +169,7 @@ class Service:
         *,
         identify: Identify | None = None,
         tracing: RpcTracing | None = None,
+        identify_every_s: float = DEFAULT_IDENTIFY_EVERY_S,
     ) -> None:
         table: dict[str, Method] = {}
         for method in methods:
@@ -175,6 +178,7 @@ class Service:
             table[method.full_name] = method
         self.methods: Mapping[str, Method] = MappingProxyType(table)
         self._identify = identify
+        self._identify_every_s = identify_every_s
         self._tracing = tracing
         self._draining = False
         self._running = 0
@@ -282,6 +286,7 @@ class Service:
             if ctx.deadline is not None:
                 loop = asyncio.get_running_loop()
                 timer = loop.call_at(ctx.deadline, steps.interrupt, deadline_exceeded())
+            self._identify_later(ctx, steps)
             responses = method.handler(self._checked(method, request), ctx)
             try:
                 while (response := await steps.next(responses)) is not _END:
@@ -304,6 +309,8 @@ class Service:
         finally:
             if timer is not None:
                 timer.cancel()
+            if steps.asking is not None:
+                steps.asking.cancel()
             del self._streams[steps]
             self._leave(ctx, code, reason)
 
@@ -328,6 +335,21 @@ class Service:
             raise shutting_down()
         ctx.identity = ANONYMOUS if self._identify is None else self._identify(ctx)
 
+    def _identify_later(self, ctx: CallContext, steps: _Interruptible) -> None:
+        """Ask again who the caller of a stream is: what was allowed may not be any more."""
+        if self._identify is not None:
+            loop = asyncio.get_running_loop()
+            steps.asking = loop.call_later(self._identify_every_s, self._identify_again, ctx, steps)
+
+    def _identify_again(self, ctx: CallContext, steps: _Interruptible) -> None:
+        assert self._identify is not None
+        try:
+            ctx.identity = self._identify(ctx)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the table says how the caller is told
+            steps.interrupt(error_of(error, ctx.method))
+        else:
+            self._identify_later(ctx, steps)
+
     def _checked(
         self, method: Method, request: Message | AsyncIterable[Message]
     ) -> Message | AsyncIterator[Message]:
@@ -338,11 +360,16 @@ class Service:
 
 
 class _Interruptible:
-    """Runs a generator step by step, so that somebody else can end it between or inside steps."""
+    """Runs a generator step by step, so that somebody else can end it between or inside steps.
 
-    __slots__ = ("_error", "_task")
+    Attributes:
+        asking: When its caller is identified again; None: never.
+    """
+
+    __slots__ = ("_error", "_task", "asking")
 
     def __init__(self) -> None:
+        self.asking: asyncio.TimerHandle | None = None
         self._error: RpcError | None = None
         self._task: asyncio.Task[Any] | None = None
 

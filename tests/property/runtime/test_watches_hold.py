@@ -14,7 +14,7 @@ from durachart.store.sqlite.store import SqliteStore
 from tests.property.runtime.watch_script import Script
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(st.integers(min_value=0, max_value=2**32))
 def test_watches_keep_their_guarantees(seed: int) -> None:
     with tempfile.TemporaryDirectory() as directory:

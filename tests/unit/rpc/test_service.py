@@ -178,6 +178,37 @@ async def test_a_caller_who_is_refused_reaches_no_handler() -> None:
     assert not core.echo.began.is_set()
 
 
+async def test_a_stream_ends_when_its_caller_is_not_allowed_any_more() -> None:
+    asked = 0
+
+    def for_a_while(ctx: CallContext) -> str:
+        nonlocal asked
+        asked += 1
+        if asked > 3:
+            raise RpcError(Code.UNAUTHENTICATED, "UNAUTHENTICATED", "not any more")
+        return "ada"
+
+    core = Core(identify=for_a_while, identify_every_s=0.001)
+    with pytest.raises(RpcError, match="not any more"):
+        await core.words("ListWords", Text(text="one hang"))
+    assert (asked, core.echo.unwound) == (4, ["CancelledError"])
+
+
+async def test_nobody_is_asked_about_a_stream_that_has_ended() -> None:
+    asked: list[CallContext] = []
+
+    def note(ctx: CallContext) -> str:
+        asked.append(ctx)
+        return "ada"
+
+    core = Core(identify=note, identify_every_s=0.0)
+    await core.words("ListWords", Text(text="one two"))
+    count = len(asked)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(asked) == count
+
+
 async def test_every_request_of_a_stream_is_checked() -> None:
     async def watches() -> AsyncIterator[Message]:
         yield instances.GetStateRequest()
