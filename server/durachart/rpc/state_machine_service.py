@@ -12,16 +12,13 @@ from durachart.rpc import convert
 from durachart.rpc.context import CallContext
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.rpc.many_events import DEFAULT_WINDOW, EventSender, EventStream, send_all
+from durachart.rpc.watch_responses import WatchResponses
 from durachart.runtime.commands import CreateInstance, DeleteInstance
 from durachart.runtime.preview import Asked
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.views import View, WatchSpec
 
 STATE_MACHINE_SERVICE = pb.DESCRIPTOR.services_by_name["StateMachineService"]
-
-# One response stays well under the 4 MiB that gRPC clients take by default; a single frame may exceed it,
-# within the context's limit.
-MAX_RESPONSE_BYTES = 1024 * 1024
 
 
 class StateMachineHandlers:
@@ -43,6 +40,7 @@ class StateMachineHandlers:
         self._runtime = runtime
         self._stream_window = stream_window
         self._reconnect_delay = reconnect_delay
+        self._responses = WatchResponses()
 
     async def create_instance(
         self, request: pb.CreateInstanceRequest, ctx: CallContext
@@ -146,19 +144,9 @@ class StateMachineHandlers:
         ctx.farewell = farewell
         async with aclosing(self._runtime.watch(spec, convert.caller_of(ctx))) as batches:
             async for batch in batches:
-                response = pb.WatchStateResponse()
-                size = 0
-                for frame in batch:
-                    made = convert.watch_frame(frame)
-                    room = made.ByteSize()
-                    if size and size + room > MAX_RESPONSE_BYTES:
-                        last_token = response.frames[-1].resume_token
-                        yield response
-                        response, size = pb.WatchStateResponse(), 0
-                    response.frames.append(made)
-                    size += room
-                last_token = response.frames[-1].resume_token
-                yield response
+                for response, token in self._responses.of(batch):
+                    last_token = token
+                    yield response
 
     async def list_instances(
         self, request: pb.ListInstancesRequest, ctx: CallContext

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from durachart.runtime.instance import Instance
 from durachart.runtime.present import instance_state, journal_entry
-from durachart.runtime.views import InstanceState, JournalEffect, JournalEntry, RunningEffect, View
+from durachart.runtime.views import (
+    InstanceState,
+    JournalEffect,
+    JournalEntry,
+    RunningEffect,
+    View,
+    WatchTransition,
+)
 from durachart.store.interface import LogEntry, LogMatch
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow
@@ -17,7 +24,7 @@ from durachart.store.rows import JournalRow
 class Transition:
     """One accepted row with the state it made; what watchers are shown of it is made once for all of them."""
 
-    __slots__ = ("_states", "entry", "instance", "key", "revision", "running", "shown")
+    __slots__ = ("_frames", "_states", "entry", "instance", "key", "revision", "running", "shown")
 
     def __init__(
         self,
@@ -42,7 +49,9 @@ class Transition:
         self.entry: LogEntry = LogEntry(revision, row)
         self.shown = effects
         self.running = running
-        self._states: dict[View, InstanceState] | None = None  # most are never shown
+        # Most are never shown.
+        self._states: dict[View, InstanceState] | None = None
+        self._frames: dict[tuple[View, bool], WatchTransition] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -69,6 +78,24 @@ class Transition:
         """Its journal entry; without the event's data in BASIC."""
         made = journal_entry(self.entry, self.shown)
         return made if view is View.FULL else made._replace(data_json="")
+
+    def frame(self, view: View, matches: bool, token: Callable[[], str]) -> WatchTransition:
+        """What watchers of one view are told of it: one object for all of them, so that it is encoded once.
+
+        Args:
+            view: How much.
+            matches: Whether the state after it is one that is watched.
+            token: Makes the resume token, which is the same for all; called for the first of them.
+        """
+        if self._frames is None:
+            self._frames = {}
+        made = self._frames.get((view, matches))
+        if made is None:
+            made = WatchTransition(
+                token(), self.state(view), self.journal_entry(view), self.entry.row.changed, matches
+            )
+            self._frames[view, matches] = made
+        return made
 
 
 class Deletion:

@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import timedelta
+from functools import partial
 from random import uniform
 from typing import Final, TypeVar
 
@@ -49,7 +50,6 @@ from durachart.runtime.views import (
     WatchSnapshot,
     WatchSpec,
     WatchSynced,
-    WatchTransition,
 )
 from durachart.runtime.watch_cursor import Seen, Watcher
 from durachart.runtime.watch_gaps import Gap, Latest, StoredLatest, latest_of
@@ -443,24 +443,22 @@ class _Watch:
         return frames
 
     def _frames(self, changes: Sequence[Change | Latest]) -> list[WatchFrame]:
+        view: View = self._spec.view
         frames: list[WatchFrame] = []
         for change in changes:
-            token = self._tokens.make(ResumePoint(change.revision))
+            token = partial(self._tokens.make, ResumePoint(change.revision))
             if isinstance(change, Latest):
-                frames.append(self._latest(change.told, token))
+                frames.append(self._latest(change.told, token()))
             elif self._is_shown(change):
                 continue
             elif isinstance(change, Deletion):
-                frames.append(self._latest(change, token))
+                frames.append(self._latest(change, token()))
             else:
-                view: View = self._spec.view
-                row = change.entry.row
                 if change.finishes:
                     self._unfinished.discard(change.key)
-                elif row.cause == "create" and self._match.keys is not None:
+                elif change.entry.row.cause == "create" and self._match.keys is not None:
                     self._unfinished.add(change.key)  # anew, after a deletion
-                state, entry = change.state(view), change.journal_entry(view)
-                frames.append(WatchTransition(token, state, entry, row.changed, self._matching.after(change)))
+                frames.append(change.frame(view, self._matching.after(change), token))
         return frames
 
     def _latest(self, told: Gap | Deletion, token: str) -> WatchFrame:

@@ -9,7 +9,8 @@ from typing import Any, cast
 from durachart.rpc.context import CallContext
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.rpc.gen import types_pb2 as types
-from durachart.rpc.state_machine_service import MAX_RESPONSE_BYTES, StateMachineHandlers
+from durachart.rpc.state_machine_service import StateMachineHandlers
+from durachart.rpc.watch_responses import MAX_RESPONSE_BYTES
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.views import InstanceState, WatchFrame, WatchSnapshot, WatchSynced
 from durachart.store.keys import InstanceKey

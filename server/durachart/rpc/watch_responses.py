@@ -1,0 +1,87 @@
+"""Frames of watches as responses: what many watchers are told is encoded once.
+
+The runtime hands one and the same object to all watchers of a view, so an encoding is found again by the
+object's identity. A response is put together of encoded frames: fields of a message may simply be joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from durachart.rpc import convert
+from durachart.rpc.gen import state_machine_service_pb2 as pb
+from durachart.runtime.views import WatchFrame, WatchTransition
+
+# One response stays well under the 4 MiB that gRPC clients take by default; a single frame may exceed it,
+# within the context's limit.
+MAX_RESPONSE_BYTES: Final = 1024 * 1024
+_KEPT_BYTES: Final = 4 * 1024 * 1024
+_KEPT_FRAMES: Final = 1_024
+
+
+class WatchResponses:
+    """Makes the responses of all watches."""
+
+    def __init__(self) -> None:
+        self._recent = _Kept()
+        self._before = _Kept()
+
+    def of(self, batch: Sequence[WatchFrame]) -> Iterator[tuple[pb.WatchStateResponse, str]]:
+        """Responses with these frames, at least one, in order; each with the token of its last frame.
+
+        Args:
+            batch: At least one frame.
+        """
+        encoded: list[bytes] = []
+        size = 0
+        token = ""
+        for frame in batch:
+            data = self._encoded(frame)
+            if encoded and size + len(data) > MAX_RESPONSE_BYTES:
+                yield _response(encoded), token
+                encoded, size = [], 0
+            encoded.append(data)
+            size += len(data)
+            token = frame.resume_token
+        yield _response(encoded), token
+
+    def _encoded(self, frame: WatchFrame) -> bytes:
+        """The frame as a field of a response."""
+        if not isinstance(frame, WatchTransition):
+            return _field(frame)  # of one watch alone
+        identity = id(frame)
+        kept = self._recent.frames.get(identity) or self._before.frames.get(identity)
+        if kept is not None:
+            return kept[1]
+        data = _field(frame)
+        if self._recent.is_full:
+            self._before, self._recent = self._recent, _Kept()
+        self._recent.keep(identity, frame, data)
+        return data
+
+
+class _Kept:
+    """Encodings by identity, which is one's own for as long as the object is kept as well."""
+
+    __slots__ = ("frames", "size_bytes")
+
+    def __init__(self) -> None:
+        self.frames: dict[int, tuple[WatchFrame, bytes]] = {}
+        self.size_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.frames) >= _KEPT_FRAMES or self.size_bytes >= _KEPT_BYTES
+
+    def keep(self, identity: int, frame: WatchFrame, data: bytes) -> None:
+        self.frames[identity] = frame, data
+        self.size_bytes += len(data)
+
+
+def _field(frame: WatchFrame) -> bytes:
+    return pb.WatchStateResponse(frames=[convert.watch_frame(frame)]).SerializeToString()
+
+
+def _response(encoded: list[bytes]) -> pb.WatchStateResponse:
+    return pb.WatchStateResponse.FromString(b"".join(encoded))
