@@ -31,6 +31,7 @@ from durachart_client import (
     InstanceRef,
     InstanceState,
     JournalEntry,
+    RetryPolicy,
     Snapshot,
     Synced,
     Transition,
@@ -69,10 +70,14 @@ RECONNECTING: Final = (
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 200),
 )
+# Nodes live for seconds here: a client that waits as long as it usually may would miss most of it.
+_SOON: Final = RetryPolicy(maximum_ms=200)
+_SILENCE: Final = "silence"
 _SILENCE_S: Final = 2.5 * PROGRESS.total_seconds()
 _PAUSE_S: Final = (0.02, 0.1)
 _GOES_ON: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _LEAVES, _BEGINS_ANEW = 0.01, 0.1
+_MISSED_CALLS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +173,12 @@ class Watching(ABC):
         """Wait until snapshots were taken; raises what broke the watcher."""
         await self.wait_until(lambda: self.position >= 0, "synced")
 
+    def settle(self) -> None:
+        """Leave no more, and begin anew no more."""
+        self._settling = True
+
     async def wait_through(self, revision: int) -> None:
         """Wait until everything up to ``revision`` was taken; raises what broke the watcher."""
-        self._settling = True
         await self.wait_until(lambda: self.position >= revision, f"at {revision}")
 
     async def wait_until(self, condition: Callable[[], bool], what: str) -> None:
@@ -178,7 +186,7 @@ class Watching(ABC):
         assert self._task is not None
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while not condition():  # noqa: ASYNC110 - it is another task, and another process
+                while not condition():
                     if self._task.done():
                         self._task.result()
                     await asyncio.sleep(0.01)
@@ -203,7 +211,7 @@ class RawWatch(Watching):
     """Speaks the contract itself, and goes from node to node."""
 
     def __init__(
-        self, subject: Subject, addresses: Sequence[str], seed: int, *, pause: Callable[[], Any] | None = None
+        self, subject: Subject, addresses: Sequence[str], seed: int, *, pace: Callable[[], int] | None = None
     ) -> None:
         """Prepare.
 
@@ -211,15 +219,15 @@ class RawWatch(Watching):
             subject: What is watched.
             addresses: Nodes of one database; each connection goes to the next one.
             seed: Of when it leaves.
-            pause: Returns what is awaited before each connection: a reader that falls behind; None: it does
-                not.
+            pace: What it falls behind: counts the load's calls, of which some hundred pass before each
+                connection; None: it does not.
         """
         super().__init__(subject)
         self._token = ""
         self._addresses = addresses
         self._chance = random.Random(seed)
         self._next = self._chance.randrange(len(addresses))
-        self._pause = pause
+        self._pace = pace
 
     @property
     def token(self) -> str:
@@ -228,8 +236,7 @@ class RawWatch(Watching):
 
     async def _run(self) -> None:
         while True:
-            if self._pause is not None and self._token and not self._settling:
-                await self._pause()
+            await self._fall_behind()
             if not self._settling and self._chance.random() < _BEGINS_ANEW:
                 self._token = ""
             connection = Connection(self._token, conflate=self.subject.conflate)
@@ -239,6 +246,12 @@ class RawWatch(Watching):
             async with grpc.aio.insecure_channel(address, options=CHANNEL) as channel:
                 self.recorded.losses[await self._read(connection, channel)] += 1
             await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
+
+    async def _fall_behind(self) -> None:
+        if self._pace is not None and self._token:
+            until = self._pace() + _MISSED_CALLS
+            while self._pace() < until and not self._settling:  # noqa: ASYNC110 - time is what passes
+                await asyncio.sleep(0.01)
 
     async def _read(self, connection: Connection, channel: grpc.aio.Channel) -> str:
         """Record until the connection ends; the return value says why it did."""
@@ -262,7 +275,7 @@ class RawWatch(Watching):
                 if leaves:
                     return "left"
         except TimeoutError:
-            return "silence"
+            return _SILENCE
         except grpc.aio.AioRpcError as error:
             if error.code() not in _GOES_ON:
                 raise
@@ -290,9 +303,10 @@ class ClientWatch(Watching):
         timeout = timedelta(seconds=PATIENCE_S)
 
         def interrupted(why: Exception, _wait: timedelta) -> None:
-            self.recorded.losses["silence" if "silent" in str(why) else type(why).__name__] += 1
+            self.recorded.losses[_SILENCE if "silent" in str(why) else type(why).__name__] += 1
 
-        async with Client(self._address, timeout=timeout, options=(*CHANNEL, *RECONNECTING)) as client:
+        options = (*CHANNEL, *RECONNECTING)
+        async with Client(self._address, timeout=timeout, retry=_SOON, options=options) as client:
             instances = [InstanceRef(MACHINE_ID, one) for one in self.subject.instance_ids]
             watch = client.watch(
                 "" if instances else MACHINE_ID,
@@ -307,6 +321,15 @@ class ClientWatch(Watching):
                 async for event in watch:
                     self._connection.frames.append(_recorded(event))
         raise AssertionError(f"{self.name} has ended")
+
+    @property
+    def silences(self) -> int:
+        """How often it has given a connection up because it heard nothing."""
+        return self.recorded.losses[_SILENCE]
+
+    async def wait_silence(self, before: int) -> None:
+        """Wait until it has given up one more than ``before``; raises what broke it."""
+        await self.wait_until(lambda: self.silences > before, "aware of the silence")
 
     async def stop(self) -> None:
         """End it; where it stands then is the last thing recorded."""
@@ -343,9 +366,7 @@ def _shown(kind: Any, token: str, state: InstanceState) -> Frame:
 def _change_of(entry: JournalEntry) -> Happened:
     value = _written(entry.to_value) if entry.cause != "delete" else ""
     key = _key(entry.instance)
-    return Happened(
-        entry.revision, key, entry.uid, entry.from_version, entry.to_version, value, entry.cause
-    )
+    return Happened(entry.revision, key, entry.uid, entry.from_version, entry.to_version, value, entry.cause)
 
 
 def _key(instance: InstanceRef) -> Key:

@@ -6,12 +6,12 @@ stands before whichever node serves, for a client that knows one address only.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,21 +22,32 @@ from tests.acceptance.faults.stalls import wait_halted
 from tests.acceptance.faults.streams_proxy import BellHidingProxy, FaultProxy
 from tests.postgres import PostgresServer
 
-KILL, RESTART, HALT = "killed", "restarted", "halted"
-CUT, SILENT = "cut off from clients", "silent to clients"
-UNREACHABLE = "silent to everybody for long"
-DATABASE_CUT, DATABASE_SILENT = "cut off from the database", "unheard by the database"
-DATABASE_REFUSED, DATABASE_KILLED = "refused by the database", "database killed"
-DEAF = "no doorbell heard"
 
-OF_NODES: Final = (RESTART, HALT, CUT, SILENT)
-OF_DATABASES: Final = (DATABASE_CUT, DATABASE_SILENT, DATABASE_REFUSED, DEAF)
+class Fault(StrEnum):
+    """What may happen to a node."""
+
+    KILL = "killed"
+    RESTART = "restarted"
+    HALT = "halted"
+    CUT = "cut off from clients"
+    SILENT = "silent to clients"
+    DATABASE_CUT = "cut off from the database"
+    DATABASE_SILENT = "unheard by the database"
+    DATABASE_REFUSED = "refused by the database"
+    DEAF = "deaf to doorbells"
+    DATABASE_KILLED = "bereft of its database"
+
+
+OF_NODES: Final = (Fault.RESTART, Fault.HALT, Fault.CUT, Fault.SILENT)
+OF_DATABASES: Final = (Fault.DATABASE_CUT, Fault.DATABASE_SILENT, Fault.DATABASE_REFUSED, Fault.DEAF)
 _BELLS_LOST: Final = 0.3
 # Answers or calls of the load, during which a fault lasts and after which the next one comes.
 _DURING, _BETWEEN = 30, 15
 
 
-def faults(kills: int, each: int, chance: random.Random, *, on_postgres: bool = False) -> list[str]:
+def faults(
+    kills: int, each: int, chance: random.Random, *, on_postgres: bool = False, databases: int = 0
+) -> list[Fault]:
     """What happens, in random order.
 
     Args:
@@ -44,8 +55,9 @@ def faults(kills: int, each: int, chance: random.Random, *, on_postgres: bool = 
         each: How often every other thing happens.
         chance: Chooses.
         on_postgres: Whether there is a database to lose.
+        databases: How often it is killed.
     """
-    chosen = [KILL] * kills + list(OF_NODES) * each
+    chosen = [Fault.KILL] * kills + list(OF_NODES) * each + [Fault.DATABASE_KILLED] * databases
     if on_postgres:
         chosen += list(OF_DATABASES) * each
     chance.shuffle(chosen)
@@ -61,7 +73,9 @@ class Node:
         server: The one that runs now.
     """
 
-    def __init__(self, port: int, front: FaultProxy, arguments: Sequence[str], database: BellHidingProxy | None):
+    def __init__(
+        self, port: int, front: FaultProxy, arguments: Sequence[str], database: BellHidingProxy | None
+    ):
         self.front = front
         self.database = database
         self.server: Server | None = None
@@ -95,7 +109,7 @@ class Cluster:
     ) -> None:
         self.nodes = nodes
         self.roving = roving
-        self.happened: Counter[str] = Counter()
+        self.happened: Counter[Fault] = Counter()
         self._nursery = nursery
         self._chance = chance
         self._lease_ms = lease_ms
@@ -140,7 +154,8 @@ class Cluster:
                 own = place._replace(netloc=f"{place.username}@{proxy.address}").geturl()
                 made.append(Node(port, front, ["--db", own, *options], proxy))
             roving = await stack.enter_async_context(FaultProxy.before(made[0].front.target))
-            await asyncio.gather(*(node.start(nursery, lease_ms) for node in made))
+            for node in made:
+                await node.start(nursery, lease_ms)
             yield cls(nursery, made, roving, chance, lease_ms, postgres)
 
     @property
@@ -165,7 +180,7 @@ class Cluster:
             if node.database is not None:
                 node.database.hides = lambda: self._chance.random() < share
 
-    async def suffer(self, load: Load, what: Sequence[str]) -> None:
+    async def suffer(self, load: Load, what: Sequence[Fault]) -> None:
         """Let all of it happen, one thing after the other, to the nodes in turns, while ``load`` goes on."""
         self.hide_bells(_BELLS_LOST)
         for number, fault in enumerate(what):
@@ -177,57 +192,61 @@ class Cluster:
             await load.wait_answers(_BETWEEN)
         self.hide_bells(0)
 
-    async def _inflict(self, fault: str, node: Node, load: Load) -> None:
+    async def isolate(self, lasts: Callable[[], Awaitable[None]]) -> None:
+        """Let no client hear of any node while ``lasts`` runs."""
+        await self._silence([self.roving, *(node.front for node in self.nodes)], lasts)
+
+    async def _inflict(self, fault: Fault, node: Node, load: Load) -> None:
         server = node.server
         assert server is not None
         match fault:
-            case "killed":
+            case Fault.KILL:
                 await server.kill()
                 await node.start(self._nursery, self._lease_ms)
-            case "restarted":
+            case Fault.RESTART:
                 assert await server.stop() == 0
                 await node.start(self._nursery, self._lease_ms)
-            case "halted":
+            case Fault.HALT:
                 server.send_signal(signal.SIGSTOP)
                 await wait_halted(server)
                 await load.wait_calls(_DURING)
                 server.send_signal(signal.SIGCONT)
-            case "cut off from clients":
+            case Fault.CUT:
                 node.front.cut()
                 self.roving.cut()
-            case "silent to clients":
+            case Fault.SILENT:
                 await self._silence([node.front, self.roving], lambda: load.wait_calls(_DURING))
             case _:
                 await self._part_from_database(fault, node, load)
 
-    async def _part_from_database(self, fault: str, node: Node, load: Load) -> None:
+    async def _part_from_database(self, fault: Fault, node: Node, load: Load) -> None:
         assert node.database is not None
         assert self._postgres is not None
         match fault:
-            case "cut off from the database":
+            case Fault.DATABASE_CUT:
                 node.database.cut()
-            case "unheard by the database":
+            case Fault.DATABASE_SILENT:
                 await self._silence([node.database], lambda: load.wait_calls(_DURING))
-            case "refused by the database":
+            case Fault.DATABASE_REFUSED:
                 node.database.refuse()
                 await load.wait_calls(_DURING)
                 node.database.allow()
-            case "no doorbell heard":
+            case Fault.DEAF:
                 self.hide_bells(1)
                 await load.wait_answers(_DURING)
                 self.hide_bells(_BELLS_LOST)
-            case "database killed":
+            case Fault.DATABASE_KILLED:
                 self._postgres.kill()
                 await load.wait_calls(load.shape.writers)
                 await self._postgres.wait_ready()
             case _:
                 raise AssertionError(f"nobody knows how to be {fault}")
 
-    async def _silence(self, proxies: Sequence[FaultProxy], lasts: Callable[[], object]) -> None:
+    async def _silence(self, proxies: Sequence[FaultProxy], lasts: Callable[[], Awaitable[None]]) -> None:
         """Hold everything back; then either let it come or lose it."""
         for proxy in proxies:
             proxy.hush()
-        await lasts()  # type: ignore[misc]
+        await lasts()
         is_lost = self._chance.random() < 0.5
         for proxy in proxies:
             if is_lost:
