@@ -130,6 +130,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     others = None if store.exclusive else NodeRelay(nodes, caller, signer)
     tokens = TokenRelay(EffectGenerations(runtime), others=others)
     stack.callback(runtime.on_effect_end(tokens.effect_ended))
+    runtime.relay_texts(tokens.watch)
     machines: Sequence[MachineRecord] = ()
     if settings.machines is not None:
         machines = await publish_directory(runtime, settings.machines)
@@ -215,9 +216,6 @@ async def _start_workers(
     stack.push_async_callback(providers.close)
     http = HttpHandler(settings.http_targets)
     stack.push_async_callback(http.close)
-    tokens = TokenRelay(EffectGenerations(runtime))
-    stack.callback(runtime.on_effect_end(tokens.effect_ended))
-    runtime.relay_texts(tokens.watch)
     tracer = observed.provider.get_tracer("durachart.workers")
     handlers = (*built_in_handlers(providers, tokens, http, tracer), *trusted)
     served = {handler.name for handler in handlers}
