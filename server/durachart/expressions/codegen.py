@@ -16,6 +16,7 @@ from durachart.expressions.errors import EvaluationError
 from durachart.expressions.functions import CALENDAR_FUNCTIONS, to_duration, to_timestamp
 from durachart.expressions.instants import zone_named, zone_names
 from durachart.expressions.patterns import literal_pattern
+from durachart.expressions.scope import OF_INSTANCES
 from durachart.expressions.syntax import (
     Binary,
     Call,
@@ -160,8 +161,8 @@ class Generator:
     def _name(self, node: Name) -> Code:
         if node.slot == "now":
             return Code("instant_of_ms(now_ms)")
-        if node.slot == "input":
-            return Code(self._field(node, "event", "input"))
+        if node.slot == "input" or node.slot in OF_INSTANCES:
+            return self._read(node, Code(self._field(node, "event", node.slot)))
         if node.slot in ("context", "event", "params"):
             # Passed on as a whole it becomes part of something else: weighed like anything embedded.
             return Code(f"embed({node.slot}, budget)")

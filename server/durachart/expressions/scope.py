@@ -12,8 +12,13 @@ from durachart.expressions.types import Type
 if TYPE_CHECKING:
     from durachart.expressions.expression import Expression
 
-#: Every variable there is: (name, name in the generated code).
+#: The variables of guards, actions and whatever else a definition holds.
 VARIABLES: Final = ("context", "event", "params", "input", "now")
+
+#: What else may be asked of an instance as it is; handed over as fields of the event, as ``input`` is.
+OF_INSTANCES: Final = ("value", "tags", "labels", "status", "version")
+
+_KNOWN: Final = VARIABLES + OF_INSTANCES
 
 
 class Scope:
@@ -26,19 +31,19 @@ class Scope:
 
     __slots__ = ("kept", "variables")
 
-    #: All five variables, nothing known of any but ``event.type``.
+    #: The five variables of definitions, nothing known of any but ``event.type``.
     DEFAULT: ClassVar[Scope]
 
     def __init__(self, variables: Mapping[str, Type]) -> None:
-        unknown = set(variables) - set(VARIABLES)
+        unknown = set(variables) - set(_KNOWN)
         if unknown:
             raise ValueError(
-                f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}"
+                f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(_KNOWN)}"
             )
         self.kept: dict[tuple[str, Type | None], Expression] = {}
         # In one order, whatever the caller's: error messages list them.
         self.variables: Mapping[str, Type] = MappingProxyType(
-            {name: variables[name] for name in VARIABLES if name in variables}
+            {name: variables[name] for name in _KNOWN if name in variables}
         )
 
     @staticmethod

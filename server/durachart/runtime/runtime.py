@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,6 +24,7 @@ from durachart.runtime.cache import InstanceCache
 from durachart.runtime.checks import LargeChecks
 from durachart.runtime.clock import Clock, SystemClock, instant
 from durachart.runtime.commands import (
+    NO_LABELS,
     SYSTEM_ACTOR,
     Caller,
     CreateInstance,
@@ -41,6 +42,7 @@ from durachart.runtime.effect_views import EffectRecord, EffectStep, LeasedEffec
 from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
+from durachart.runtime.instance_list import InstanceLists, Narrowed
 from durachart.runtime.judge import Judge, Moment
 from durachart.runtime.log import Change, RecentLog
 from durachart.runtime.log_tail import LogTail
@@ -137,6 +139,7 @@ class Runtime:
         # The instant that whoever fires timers was told of last; what is due later changes nothing for him.
         self._told_due_ms = _NO_INSTANT
         self._watches, self._tail, self._neighbours = self._watching(store)
+        self._lists = InstanceLists(store, self._registry, self._watches.states, self._shown)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Runtime]:
@@ -329,29 +332,28 @@ class Runtime:
         *,
         machine_id: str = "",
         status: InstanceStatus | None = None,
+        state_ids: tuple[str, ...] = (),
+        tags: tuple[str, ...] = (),
+        labels: Mapping[str, str] = NO_LABELS,
+        filter: str = "",  # noqa: A002 - the contract's name
         page_size: int = 0,
         page_token: str = "",
         view: View = View.BASIC,
     ) -> Page[InstanceState]:
-        """Instances by machine id, then instance id. Raises PageTokenInvalid."""
-        limit = page_limit(page_size)
-        tokens = PageTokens("instances", namespace, machine_id, status or "")
-        after: tuple[str, str] = ("", "")
-        if page_token:
-            after_machine, after_instance = tokens.read(page_token, str, str)
-            after = (after_machine, after_instance)
-        with _store_errors():
-            page = await self._store.list_instances(namespace, machine_id, status or "", after, limit + 1)
-        shown = page.instances[:limit]
-        now_ms = self._clock.now_ms()
-        states = [await self._shown(stored, view, now_ms) for stored in shown]
-        token = ""
-        if len(page.instances) > limit:
-            last = shown[-1].row
-            token = tokens.make(last.machine_id, last.instance_id)
-        return Page(tuple(states), token)
+        """Instances by machine id, then instance id; arguments as in `Narrowed`.
 
-    async def _shown(self, stored: StoredInstance, view: View, now_ms: int) -> InstanceState:
+        A page may hold fewer than asked for, or none, and still have a next one: of what only looking at an
+        instance can tell, a call looks at a bounded number.
+
+        Raises:
+            InvalidArgument: The expression cannot be asked.
+            PageTokenInvalid: The token is not of this list.
+        """
+        with _store_errors():
+            wanted = Narrowed(namespace, machine_id, status, state_ids, tags, labels, filter)
+            return await self._lists.page(wanted, page_size, page_token, view)
+
+    async def _shown(self, stored: StoredInstance, view: View) -> InstanceState:
         """An instance in a list; one that cannot be run here is shown as far as its row goes."""
         try:
             instance = await self._instance(stored)
@@ -359,7 +361,7 @@ class Runtime:
             if isinstance(error, StoreUnavailable):
                 raise
             return bare_state(stored, view)
-        return instance_state(instance, view, max(now_ms, instance.updated_at_ms))
+        return instance_state(instance, view, max(self._clock.now_ms(), instance.updated_at_ms))
 
     async def _instance(self, stored: StoredInstance) -> Instance:
         definition = await self._registry.load(stored.row.machine_id, stored.row.machine_version)
