@@ -47,7 +47,8 @@ class Run(NamedTuple):
         create: Whether this makes the instances: one event for each, in turn, and then it is over.
         deadline: Whether calls carry one, of a minute.
         mode: ``unary``; or ``stream``, for as many StreamEvents as there are connections, with all callers'
-            events under way on them.
+            events under way on them, as the Python client sends them: those that wait go together. Or
+            ``singly``, the same with one event in a message.
     """
 
     address: str
@@ -249,6 +250,7 @@ class StreamCallers:
     """One StreamEvents call with as many events under way as there are callers."""
 
     path = STREAM
+    most = 64
 
     def __init__(self, connection: Connection, calls: Calls, callers: int) -> None:
         self._connection = connection
@@ -258,20 +260,26 @@ class StreamCallers:
         self._received = b""
         self.latencies: list[float] = []
         connection.out += frame(HEADERS, END_HEADERS, 1, calls.first_headers)
-        for _ in range(callers):
-            self._send()
+        self._send(callers)
 
-    def _send(self) -> None:
+    def _send(self, count: int) -> None:
+        while count > 0:
+            events = b"".join(self._event() for _ in range(min(count, self.most)))
+            data = enveloped(events)
+            self._connection.spend(len(data))
+            self._connection.out += frame(DATA, 0, 1, data)
+            count -= self.most
+
+    def _event(self) -> bytes:
+        """The next event as an entry of StreamEventsRequest.events."""
+        return _field(3, self._next())
+
+    def _next(self) -> bytes:
         self._count += 1
         name = b"%08d" % self._count
-        event = self._calls.message()
-        size = len(event)
-        # Field 1, correlation_id; field 2, send_event, its length in as many bytes as it takes.
-        length = bytes((size,)) if size < 128 else bytes((size & 127 | 128, size >> 7))
-        data = enveloped(b"\x0a\x08" + name + b"\x12" + length + event)
-        self._connection.spend(len(data))
-        self._connection.out += frame(DATA, 0, 1, data)
         self._began[name] = time.perf_counter()
+        # Field 1, correlation_id; field 2, send_event.
+        return b"\x0a\x08" + name + _field(2, self._calls.message())
 
     def on_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == HEADERS:
@@ -279,22 +287,52 @@ class StreamCallers:
                 raise SystemExit(f"the stream ended: {payload!r}")
             return
         data = self._received + payload
-        at, end = 0, len(data)
+        at, end, answered = 0, len(data), 0
         while end - at >= 5:
             after = at + 5 + int.from_bytes(data[at + 1 : at + 5], "big")
             if after > end:
                 break
-            # The answer's correlation_id, and then the tag of field 2: it was accepted.
-            if data[at + 15] != 0x12:
-                raise SystemExit(f"an event failed: {data[at:after]!r}")
-            self.latencies.append(time.perf_counter() - self._began.pop(data[at + 7 : at + 15]))
-            self._send()
-            at = after
+            at += 5
+            while at < after:
+                at, size = length_at(data, at + 1)
+                # The result's correlation_id, and then the tag of field 2: it was accepted.
+                if data[at + 10] != 0x12:
+                    raise SystemExit(f"an event failed: {data[at:after]!r}")
+                self.latencies.append(time.perf_counter() - self._began.pop(data[at + 2 : at + 10]))
+                answered += 1
+                at += size
         self._received = data[at:]
+        self._send(answered)
+
+
+class SingleCallers(StreamCallers):
+    """The same with one event in a message."""
+
+    most = 1
+
+    def _event(self) -> bytes:
+        return self._next()
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A field that holds bytes, fewer than 16,384."""
+    size = len(value)
+    length = bytes((size,)) if size < 128 else bytes((size & 127 | 128, size >> 7))
+    return bytes((number << 3 | 2,)) + length + value
+
+
+def length_at(data: bytes, at: int) -> tuple[int, int]:
+    """Where the bytes of a field begin whose length stands at ``at``, and how many there are."""
+    size, shift = 0, 0
+    while (part := data[at]) >= 128:
+        size |= (part & 127) << shift
+        shift += 7
+        at += 1
+    return at + 1, size | part << shift
 
 
 Callers = UnaryCallers | StreamCallers
-MODES: dict[str, type[Callers]] = {"unary": UnaryCallers, "stream": StreamCallers}
+MODES: dict[str, type[Callers]] = {"unary": UnaryCallers, "stream": StreamCallers, "singly": SingleCallers}
 
 
 def measure(run: Run, seed: int) -> Load:

@@ -129,9 +129,12 @@ class Scripted:
         self, requests: AsyncIterator[instances.StreamEventsRequest], ctx: CallContext
     ) -> AsyncGenerator[instances.StreamEventsResponse, None]:
         async for request in requests:
-            yield instances.StreamEventsResponse(
-                correlation_id=request.correlation_id, response=await self.send_event(request.send_event, ctx)
-            )
+            response = instances.StreamEventsResponse()
+            for event in request.events or (request,):
+                response.results.add(
+                    correlation_id=event.correlation_id, response=await self.send_event(event.send_event, ctx)
+                )
+            yield response
 
     async def preview_event(
         self, request: instances.PreviewEventRequest, ctx: CallContext

@@ -139,6 +139,14 @@ def streamed(correlation_id: str, request: pb.SendEventRequest) -> pb.StreamEven
     return pb.StreamEventsRequest(correlation_id=correlation_id, send_event=request)
 
 
+async def results_of(call: Any) -> AsyncIterator[pb.StreamEventsResult]:
+    """The results of a stream, until it ends, however many came in a message."""
+    while (message := await call.read()) is not grpc.aio.EOF:
+        assert message.results
+        for result in message.results:
+            yield result
+
+
 def reason_of(status: Status) -> str:
     info = ErrorInfo()
     status.details[0].Unpack(info)
@@ -229,7 +237,7 @@ async def test_a_stream_answers_every_event_under_its_id_and_ends(server: Servin
     await call.write(streamed("x" * 129, event("ADD")))
     await call.write(streamed("last", event("ADD")))
     await call.done_writing()
-    answers = {answer.correlation_id: answer async for answer in call}
+    answers = {answer.correlation_id: answer async for answer in results_of(call)}
     assert await call.code() is grpc.StatusCode.OK
     assert [answers[str(number)].response.state.version for number in range(50)] == list(range(1, 51))
     assert reason_of(answers["refused"].error) == "EVENT_NOT_ALLOWED"
@@ -245,7 +253,7 @@ async def test_a_stream_answers_what_was_recorded_again(server: Serving) -> None
         await call.write(streamed("a", event("ADD", request_id="r-1")))
         await call.write(streamed("b", event("NOPE", request_id="r-2")))
         await call.done_writing()
-        answers = {answer.correlation_id: answer async for answer in call}
+        answers = {answer.correlation_id: answer async for answer in results_of(call)}
         assert answers["a"].response.replayed is replayed
         assert answers["a"].response.state.version == 1
         info = ErrorInfo()
@@ -267,7 +275,7 @@ async def test_a_stream_reads_on_only_while_its_window_has_room(tmp_path: Path) 
         server.store.let.set()
         assert (await other).state.version == 5
         await call.done_writing()
-        answers = [answer.response.state.version async for answer in call]
+        answers = [answer.response.state.version async for answer in results_of(call)]
         assert answers == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
 
 
@@ -292,7 +300,7 @@ async def test_a_draining_server_answers_what_it_took_and_ends_the_stream(server
     draining = asyncio.create_task(server.service.drain(60))
     await asyncio.sleep(0)
     server.store.let.set()
-    answer = await call.read()
+    (answer,) = (await call.read()).results
     assert (answer.correlation_id, answer.response.state.version) == ("a", 1)
     with pytest.raises(grpc.aio.AioRpcError):
         await call.read()
@@ -332,13 +340,13 @@ async def test_a_stream_is_told_to_come_back_before_memory_grows(tmp_path: Path)
         for number in range(4):
             await call.write(streamed(str(number), event("ADD")))
         await call.done_writing()
-        early = [await call.read() for _ in range(2)]
+        answers = results_of(call)
+        early = [await anext(answers) for _ in range(2)]
         assert [answer.correlation_id for answer in early] == ["2", "3"]
         assert [reason_of(answer.error) for answer in early] == ["OVERLOADED", "OVERLOADED"]
         assert early[0].error.details[1].TypeName() == RetryInfo.DESCRIPTOR.full_name
         server.store.let.set()
-        assert [(await call.read()).response.state.version for _ in range(3)] == [1, 2, 3]
-        assert await call.read() is grpc.aio.EOF
+        assert [answer.response.state.version async for answer in answers] == [1, 2, 3]
 
 
 async def test_events_that_wait_for_a_definition_stay_in_order_and_are_counted(tmp_path: Path) -> None:

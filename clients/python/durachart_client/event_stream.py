@@ -8,6 +8,7 @@ and events of one instance are taken in order. An event without a request id is 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -22,13 +23,17 @@ from durachart_client.models import Accepted, EventToSend
 from durachart_client.rebuild import server_error, status_error
 from durachart_client.stubs import Stubs
 
+# What one message carries: a message costs about as much as a few events, and the server refuses large ones.
+_MAX_EVENTS = 64
+_MAX_MESSAGE_BYTES = 1024 * 1024
+
 
 class _Sent:
     """An event without an answer."""
 
     __slots__ = ("answer", "message", "written")
 
-    def __init__(self, message: pb.StreamEventsRequest) -> None:
+    def __init__(self, message: pb.StreamEvent) -> None:
         self.message = message
         self.answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self.written = False
@@ -52,7 +57,7 @@ class EventStream:
         self._namespace = namespace
         self._window = window
         self._unanswered: dict[str, _Sent] = {}
-        self._unwritten: list[_Sent] = []
+        self._unwritten: deque[_Sent] = deque()
         self._sent = 0
         self._answered = 0
         self._changed = asyncio.Event()
@@ -82,7 +87,7 @@ class EventStream:
             raise RuntimeError("the stream is closed")
         self._sent += 1
         name = str(self._sent)
-        message = pb.StreamEventsRequest(
+        message = pb.StreamEvent(
             correlation_id=name, send_event=convert.send_event_request(event, self._namespace)
         )
         sent = self._unanswered[name] = _Sent(message)
@@ -145,7 +150,8 @@ class EventStream:
         writing = asyncio.create_task(self._write(call))
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
-                self._take(message)
+                for result in message.results:
+                    self._take(result)
             return errors.Unavailable("the server ended the stream")
         except grpc.aio.AioRpcError as error:
             return server_error(error)
@@ -160,7 +166,7 @@ class EventStream:
             if sent.written and not sent.message.send_event.request_id:
                 del self._unanswered[name]
                 sent.fail(errors.Unavailable("the connection was lost before the answer came"))
-        self._unwritten = list(self._unanswered.values())
+        self._unwritten = deque(self._unanswered.values())
         self._changed.set()
         self._work.set()
 
@@ -169,14 +175,25 @@ class EventStream:
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
                 while self._unwritten:
-                    batch, self._unwritten = self._unwritten, []
-                    for sent in batch:
-                        sent.written = True
-                        await call.write(sent.message)
+                    await call.write(self._next_request())
                 self._work.clear()
                 await self._work.wait()
 
-    def _take(self, message: pb.StreamEventsResponse) -> None:
+    def _next_request(self) -> pb.StreamEventsRequest:
+        """What waits to be written, as far as one message takes it; at least one event."""
+        request = pb.StreamEventsRequest()
+        size = 0
+        while self._unwritten and len(request.events) < _MAX_EVENTS:
+            sent = self._unwritten[0]
+            size += sent.message.ByteSize()
+            if size > _MAX_MESSAGE_BYTES and request.events:
+                break
+            self._unwritten.popleft()
+            sent.written = True
+            request.events.append(sent.message)
+        return request
+
+    def _take(self, message: pb.StreamEventsResult) -> None:
         sent = self._unanswered.pop(message.correlation_id, None)
         if sent is None:
             return

@@ -203,6 +203,12 @@ def _fill_state(made: types.InstanceState, state: InstanceState) -> None:
 def accepted(answer: Accepted) -> instances.SendEventResponse:
     """The answer to an accepted event."""
     made = instances.SendEventResponse()
+    fill_accepted(made, answer)
+    return made
+
+
+def fill_accepted(made: instances.SendEventResponse, answer: Accepted) -> None:
+    """Put the answer to an accepted event into an empty message; see `_fill_state`."""
     _fill_state(made.state, answer.state)
     if answer.changed:
         made.changed = True
@@ -210,7 +216,6 @@ def accepted(answer: Accepted) -> instances.SendEventResponse:
         made.replayed = True
     for effect in answer.effects:
         made.effects.append(journal_effect(effect))
-    return made
 
 
 def preview(shown: Preview) -> instances.PreviewEventResponse:

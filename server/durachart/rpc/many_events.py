@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
-
-from google.rpc.status_pb2 import Status
 
 from durachart.rpc import convert
 from durachart.rpc.context import CallContext
@@ -19,15 +17,19 @@ from durachart.rpc.errors import Violation, error_of, invalid_request, shutting_
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.rpc.status import RpcError
 from durachart.rpc.validation import MAX_CORRELATION_ID_CHARS, check
-from durachart.runtime.offers import Offer
+from durachart.runtime.offers import Offer, OnAnswer
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.views import Accepted
 
 DEFAULT_WINDOW = 256
 """Events of a stream that may be unanswered."""
 
-Outcome = pb.SendEventResponse | Status
-OnOutcome = Callable[[Outcome], None]
+# One response stays well under the 4 MiB that gRPC clients take by default; a single answer may exceed it,
+# within the context's limit.
+MAX_RESPONSE_BYTES = 1024 * 1024
+MAX_RESULTS = 64
+
+Answer = Accepted | BaseException
 
 
 class EventSender:
@@ -43,25 +45,24 @@ class EventSender:
         self._method = ctx.method
         self._caller = convert.caller_of(ctx)
 
-    def send(self, request: pb.SendEventRequest, on_outcome: OnOutcome) -> Offer:
-        """Offer one event; ``on_outcome`` is called once with its outcome, perhaps before this returns."""
+    def send(self, request: pb.SendEventRequest, on_answer: OnAnswer) -> Offer:
+        """Offer one event; ``on_answer`` is called once with its answer, perhaps before this returns."""
         try:
             check(request)
         except RpcError as error:
-            on_outcome(error.status())
+            on_answer(error)
             return Offer(None)
-        command = convert.send_event(request)
-        return self._runtime.offer_event(command, self._caller, partial(self._answer, on_outcome))
+        return self._runtime.offer_event(convert.send_event(request), self._caller, on_answer)
 
-    def _answer(self, on_outcome: OnOutcome, answer: Accepted | BaseException) -> None:
-        outcome: Outcome
+    def fill(self, result: pb.SendEventResult | pb.StreamEventsResult, answer: Answer) -> None:
+        """Put an answer into its empty result; one that cannot be put on the wire is an error of its own."""
         try:
             if isinstance(answer, BaseException):
                 raise answer
-            outcome = convert.accepted(answer)
-        except Exception as error:  # noqa: BLE001 - is the outcome
-            outcome = error_of(error, self._method).status()
-        on_outcome(outcome)
+            convert.fill_accepted(result.response, answer)
+        except Exception as error:  # noqa: BLE001 - is the result
+            # Of the two, only the one set last is there.
+            result.error.CopyFrom(error_of(error, self._method).status())
 
 
 async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest]) -> list[pb.SendEventResult]:
@@ -70,9 +71,9 @@ async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest])
     missing = len(results)
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def take(result: pb.SendEventResult, outcome: Outcome) -> None:
+    def take(result: pb.SendEventResult, answer: Answer) -> None:
         nonlocal missing
-        _fill(result, outcome)
+        sender.fill(result, answer)
         missing -= 1
         if not missing and not finished.done():
             finished.set_result(None)
@@ -100,7 +101,7 @@ class EventStream:
     def __init__(self, sender: EventSender, window: int) -> None:
         self._sender = sender
         self._window = window
-        self._answers: deque[pb.StreamEventsResponse] = deque()
+        self._answers: deque[tuple[str, Answer]] = deque()
         self._unanswered = 0
         self._offers: dict[int, Offer] = {}
         self._taken = 0
@@ -116,13 +117,17 @@ class EventStream:
     async def answers(
         self, requests: AsyncIterator[pb.StreamEventsRequest]
     ) -> AsyncGenerator[pb.StreamEventsResponse, None]:
-        """The answers as they come, until there are no more requests and all are answered."""
+        """The answers as they come, until there are no more requests and all are answered.
+
+        What is answered while a response is on its way to the reader goes together in the next one.
+        """
         reading = asyncio.create_task(self._read(requests))
         try:
             while True:
                 while self._answers:
-                    yield self._answers.popleft()
-                    self._unanswered -= 1
+                    response = self._gathered()
+                    yield response
+                    self._unanswered -= len(response.results)
                     _set(self._room)
                 if self._ended and not self._unanswered:
                     break
@@ -140,48 +145,60 @@ class EventStream:
     async def _read(self, requests: AsyncIterator[pb.StreamEventsRequest]) -> None:
         try:
             async for request in requests:
-                if self._ended:
-                    return
-                self._take(request)
-                while self._unanswered >= self._window:
-                    self._room = asyncio.get_running_loop().create_future()
-                    await self._room
+                for event in request.events or (request,):
+                    if self._ended:
+                        return
+                    self._take(event)
+                    while self._unanswered >= self._window:
+                        self._room = asyncio.get_running_loop().create_future()
+                        await self._room
             self._end(None)
         except Exception as error:  # noqa: BLE001 - ends the stream, after the answers to what came before
             self._end(error)
 
-    def _take(self, request: pb.StreamEventsRequest) -> None:
+    def _take(self, event: pb.StreamEvent | pb.StreamEventsRequest) -> None:
         self._taken += 1
         number = self._taken
         self._unanswered += 1
-        response = pb.StreamEventsResponse(correlation_id=request.correlation_id)
-        done = partial(self._answer, number, response)
-        if len(request.correlation_id) > MAX_CORRELATION_ID_CHARS:
+        correlation_id = event.correlation_id
+        done = partial(self._answer, number, correlation_id)
+        if len(correlation_id) > MAX_CORRELATION_ID_CHARS:
             text = f"must have at most {MAX_CORRELATION_ID_CHARS} characters"
-            done(invalid_request([Violation("correlation_id", text)]).status())
+            done(invalid_request([Violation("correlation_id", text)]))
             return
-        offer = self._sender.send(request.send_event, done)
+        offer = self._sender.send(event.send_event, done)
         if offer.pending:
             self._offers[number] = offer
 
-    def _answer(self, number: int, response: pb.StreamEventsResponse, outcome: Outcome) -> None:
+    def _answer(self, number: int, correlation_id: str, answer: Answer) -> None:
         self._offers.pop(number, None)
-        _fill(response, outcome)
-        self._answers.append(response)
+        self._answers.append((correlation_id, answer))
         _set(self._news)
+
+    def _gathered(self) -> pb.StreamEventsResponse:
+        """The next response: what there is, as far as there is room in one, and at least one result."""
+        response = pb.StreamEventsResponse()
+        results = response.results
+        answers = self._answers
+        size = 0
+        while answers and len(results) < MAX_RESULTS:
+            correlation_id, answer = answers[0]
+            result = results.add()
+            result.correlation_id = correlation_id
+            self._sender.fill(result, answer)
+            size += result.ByteSize()
+            # Errors are short, and making one may log: none is made twice.
+            if size > MAX_RESPONSE_BYTES and len(results) > 1 and result.HasField("response"):
+                del results[-1]
+                break
+            answers.popleft()
+        return response
 
     def _end(self, failure: Exception | None) -> None:
         if not self._ended:
             self._ended = True
             self._failure = failure
             _set(self._news)
-
-
-def _fill(result: pb.SendEventResult | pb.StreamEventsResponse, outcome: Outcome) -> None:
-    if isinstance(outcome, Status):
-        result.error.CopyFrom(outcome)
-    else:
-        result.response.CopyFrom(outcome)
 
 
 def _set(waiter: asyncio.Future[None] | None) -> None:

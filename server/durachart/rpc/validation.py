@@ -150,6 +150,16 @@ def _send_events(request: instances.SendEventsRequest, problems: Problems) -> No
         problems.append(Violation("requests", text))
 
 
+def _stream_events(request: instances.StreamEventsRequest, problems: Problems) -> None:
+    # As above: of several events each is looked at alone.
+    if not (count := len(request.events)):
+        return
+    if count > MAX_EVENTS:
+        problems.append(Violation("events", f"must have at most {MAX_EVENTS} entries, has {count}"))
+    if request.correlation_id or request.HasField("send_event"):
+        problems.append(Violation("events", "give either `events` or one event, not both"))
+
+
 def _preview_event(request: instances.PreviewEventRequest, problems: Problems) -> None:
     _instance(request.instance, request.HasField("instance"), "instance", problems)
     _event_type(request.event.type, problems)
@@ -373,6 +383,7 @@ _RULES: dict[type[Message], Callable[[Any, Problems], None]] = {
     instances.CreateInstanceRequest: _create_instance,
     instances.SendEventRequest: _send_event,
     instances.SendEventsRequest: _send_events,
+    instances.StreamEventsRequest: _stream_events,
     instances.PreviewEventRequest: _preview_event,
     instances.DeleteInstanceRequest: _delete_instance,
     instances.GetStateRequest: _get_state,

@@ -44,6 +44,17 @@ def _event(kind: str = "ADD", **given: Any) -> EventToSend:
     return EventToSend("order", "o-1", kind, **given)
 
 
+async def _events(requests: AsyncIterator[pb.StreamEventsRequest]) -> AsyncIterator[pb.StreamEvent]:
+    """The events of a stream, however many came in a message."""
+    async for request in requests:
+        for event in request.events:
+            yield event
+
+
+def _responses(*results: pb.StreamEventsResult) -> pb.StreamEventsResponse:
+    return pb.StreamEventsResponse(results=results)
+
+
 async def test_each_of_several_events_has_its_own_answer(client: Client, server: Server) -> None:
     def send(request: pb.SendEventsRequest, context: Any) -> pb.SendEventsResponse:
         return pb.SendEventsResponse(
@@ -66,13 +77,16 @@ async def test_each_of_several_events_has_its_own_answer(client: Client, server:
 async def test_a_stream_gives_each_event_its_answer(client: Client, server: Server) -> None:
     async def stream(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[pb.StreamEventsResponse]:
         held = []
-        async for request in requests:
-            held.append(request)
+        async for event in _events(requests):
+            held.append(event)
             if len(held) == 3:
+                results = []
                 for each in reversed(held):
                     refused = each.send_event.event.type == "NOPE"
                     result = {"error": NOT_ALLOWED} if refused else {"response": _answer(each.send_event)}
-                    yield pb.StreamEventsResponse(correlation_id=each.correlation_id, **result)
+                    results.append(pb.StreamEventsResult(correlation_id=each.correlation_id, **result))
+                yield _responses(*results[:2])
+                yield _responses(results[2])
 
     server.script["StreamEvents"] = stream
     async with client.stream_events() as events:
@@ -91,13 +105,13 @@ async def test_what_a_lost_connection_left_unanswered_is_sent_again_in_order(
     async def stream(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[pb.StreamEventsResponse]:
         mine: list[str] = []
         seen.append(mine)
-        async for request in requests:
-            mine.append(request.send_event.request_id)
+        async for event in _events(requests):
+            mine.append(event.send_event.request_id)
             if len(seen) == 1 and len(mine) == 2:
                 proxy.cut()
-            elif len(seen) > 1 or request.send_event.request_id == "a":
-                answer = _answer(request.send_event)
-                yield pb.StreamEventsResponse(correlation_id=request.correlation_id, response=answer)
+            elif len(seen) > 1 or event.send_event.request_id == "a":
+                answer = _answer(event.send_event)
+                yield _responses(pb.StreamEventsResult(correlation_id=event.correlation_id, response=answer))
 
     server.script["StreamEvents"] = stream
     async with client.stream_events() as events:
@@ -128,11 +142,10 @@ async def test_a_stream_waits_for_room_in_its_window(client: Client, server: Ser
     go = asyncio.Event()
 
     async def stream(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[pb.StreamEventsResponse]:
-        async for request in requests:
+        async for event in _events(requests):
             await go.wait()
-            yield pb.StreamEventsResponse(
-                correlation_id=request.correlation_id, response=_answer(request.send_event)
-            )
+            answer = _answer(event.send_event)
+            yield _responses(pb.StreamEventsResult(correlation_id=event.correlation_id, response=answer))
 
     server.script["StreamEvents"] = stream
     with pytest.raises(ValueError, match="window"):
@@ -145,6 +158,32 @@ async def test_a_stream_waits_for_room_in_its_window(client: Client, server: Ser
         assert not third.done()
         go.set()
         assert isinstance(await (await third), Accepted)
+
+
+async def test_what_waits_to_be_sent_goes_together(client: Client, server: Server) -> None:
+    async def stream(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[pb.StreamEventsResponse]:
+        async for request in requests:
+            yield _responses(
+                *[
+                    pb.StreamEventsResult(
+                        correlation_id=event.correlation_id, response=_answer(event.send_event)
+                    )
+                    for event in request.events
+                ]
+            )
+
+    server.script["StreamEvents"] = stream
+    large = _event(data={"text": "x" * 700_000})
+    async with client.stream_events(window=200) as events:
+        answers = [await events.send(_event(request_id=str(number))) for number in range(70)]
+        answers += [await events.send(large), await events.send(large)]
+    assert all(isinstance(answer.result(), Accepted) for answer in answers)
+    sent = server.requests["StreamEvents"]
+    # As many as a message may hold; and of what is large, one.
+    assert [len(request.events) for request in sent] == [64, 7, 1]
+    assert [event.send_event.request_id for request in sent for event in request.events][:70] == [
+        str(number) for number in range(70)
+    ]
 
 
 async def test_closing_a_stream_fails_what_has_no_answer(client: Client, server: Server) -> None:

@@ -117,7 +117,7 @@ class StateMachineServiceServicer:
 
     def StreamEvents(self, request_iterator, context):
         """StreamEvents sends events without waiting for answers. Events of one instance are judged in the order sent; answers come as they are on
-        disk, in any order, each with the `correlation_id` of its request. The server reads on only while fewer than its window of events (default
+        disk, in any order, each with the `correlation_id` of its event. The server takes more only while fewer than its window of events (default
         256) are unanswered. An event that is refused is an answer; the stream goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -94,6 +94,16 @@ class SendEventResult(_message.Message):
     def __init__(self, response: _Optional[_Union[SendEventResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class StreamEventsRequest(_message.Message):
+    __slots__ = ("correlation_id", "send_event", "events")
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    SEND_EVENT_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    correlation_id: str
+    send_event: SendEventRequest
+    events: _containers.RepeatedCompositeFieldContainer[StreamEvent]
+    def __init__(self, correlation_id: _Optional[str] = ..., send_event: _Optional[_Union[SendEventRequest, _Mapping]] = ..., events: _Optional[_Iterable[_Union[StreamEvent, _Mapping]]] = ...) -> None: ...
+
+class StreamEvent(_message.Message):
     __slots__ = ("correlation_id", "send_event")
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     SEND_EVENT_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +112,12 @@ class StreamEventsRequest(_message.Message):
     def __init__(self, correlation_id: _Optional[str] = ..., send_event: _Optional[_Union[SendEventRequest, _Mapping]] = ...) -> None: ...
 
 class StreamEventsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[StreamEventsResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[StreamEventsResult, _Mapping]]] = ...) -> None: ...
+
+class StreamEventsResult(_message.Message):
     __slots__ = ("correlation_id", "response", "error")
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_FIELD_NUMBER: _ClassVar[int]

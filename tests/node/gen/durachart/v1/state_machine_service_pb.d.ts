@@ -273,7 +273,7 @@ export declare type SendEventResult = Message<"durachart.v1.SendEventResult"> & 
 export declare const SendEventResultSchema: GenMessage<SendEventResult>;
 
 /**
- * StreamEventsRequest is one event of a stream.
+ * StreamEventsRequest is one event of a stream, or several of them: a message costs more than an event, so send together what there is.
  *
  * @generated from message durachart.v1.StreamEventsRequest
  */
@@ -291,6 +291,13 @@ export declare type StreamEventsRequest = Message<"durachart.v1.StreamEventsRequ
    * @generated from field: durachart.v1.SendEventRequest send_event = 2;
    */
   sendEvent?: SendEventRequest | undefined;
+
+  /**
+   * Several events, in order, instead of the two fields above: with both, or with more than 1,000, the stream ends (REQUEST_INVALID).
+   *
+   * @generated from field: repeated durachart.v1.StreamEvent events = 3;
+   */
+  events: StreamEvent[];
 };
 
 /**
@@ -300,13 +307,60 @@ export declare type StreamEventsRequest = Message<"durachart.v1.StreamEventsRequ
 export declare const StreamEventsRequestSchema: GenMessage<StreamEventsRequest>;
 
 /**
- * StreamEventsResponse answers one event of a stream.
+ * StreamEvent is one of several events of a stream.
+ *
+ * @generated from message durachart.v1.StreamEvent
+ */
+export declare type StreamEvent = Message<"durachart.v1.StreamEvent"> & {
+  /**
+   * As in StreamEventsRequest.
+   *
+   * @generated from field: string correlation_id = 1;
+   */
+  correlationId: string;
+
+  /**
+   * The event, as SendEvent takes it.
+   *
+   * @generated from field: durachart.v1.SendEventRequest send_event = 2;
+   */
+  sendEvent?: SendEventRequest | undefined;
+};
+
+/**
+ * Describes the message durachart.v1.StreamEvent.
+ * Use `create(StreamEventSchema)` to create a new message.
+ */
+export declare const StreamEventSchema: GenMessage<StreamEvent>;
+
+/**
+ * StreamEventsResponse answers one or more events of a stream.
  *
  * @generated from message durachart.v1.StreamEventsResponse
  */
 export declare type StreamEventsResponse = Message<"durachart.v1.StreamEventsResponse"> & {
   /**
-   * Of the request.
+   * At least one, in any order: what was answered while the message before was on its way.
+   *
+   * @generated from field: repeated durachart.v1.StreamEventsResult results = 4;
+   */
+  results: StreamEventsResult[];
+};
+
+/**
+ * Describes the message durachart.v1.StreamEventsResponse.
+ * Use `create(StreamEventsResponseSchema)` to create a new message.
+ */
+export declare const StreamEventsResponseSchema: GenMessage<StreamEventsResponse>;
+
+/**
+ * StreamEventsResult is how one event of a stream ended.
+ *
+ * @generated from message durachart.v1.StreamEventsResult
+ */
+export declare type StreamEventsResult = Message<"durachart.v1.StreamEventsResult"> & {
+  /**
+   * Of the event.
    *
    * @generated from field: string correlation_id = 1;
    */
@@ -315,7 +369,7 @@ export declare type StreamEventsResponse = Message<"durachart.v1.StreamEventsRes
   /**
    * What SendEvent would have answered.
    *
-   * @generated from oneof durachart.v1.StreamEventsResponse.result
+   * @generated from oneof durachart.v1.StreamEventsResult.result
    */
   result: {
     /**
@@ -337,10 +391,10 @@ export declare type StreamEventsResponse = Message<"durachart.v1.StreamEventsRes
 };
 
 /**
- * Describes the message durachart.v1.StreamEventsResponse.
- * Use `create(StreamEventsResponseSchema)` to create a new message.
+ * Describes the message durachart.v1.StreamEventsResult.
+ * Use `create(StreamEventsResultSchema)` to create a new message.
  */
-export declare const StreamEventsResponseSchema: GenMessage<StreamEventsResponse>;
+export declare const StreamEventsResultSchema: GenMessage<StreamEventsResult>;
 
 /**
  * PreviewEventRequest asks what an event would do.
@@ -1263,7 +1317,7 @@ export declare const StateMachineService: GenService<{
   },
   /**
    * StreamEvents sends events without waiting for answers. Events of one instance are judged in the order sent; answers come as they are on
-   * disk, in any order, each with the `correlation_id` of its request. The server reads on only while fewer than its window of events (default
+   * disk, in any order, each with the `correlation_id` of its event. The server takes more only while fewer than its window of events (default
    * 256) are unanswered. An event that is refused is an answer; the stream goes on.
    *
    * @generated from rpc durachart.v1.StateMachineService.StreamEvents
