@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import aiosqlite
 import asyncpg
+import openai
 import uvloop
 
 import durachart.app.server
@@ -35,7 +36,7 @@ from tests.acceptance.faults import worker
 
 STDOUT, STDERR = "stdout.log", "stderr.log"
 # What a server imports when it needs it, and every fork would import anew.
-_IMPORTED = (aiosqlite, application, asyncpg, foreground, logs, machines, uvloop)
+_IMPORTED = (aiosqlite, application, asyncpg, foreground, logs, machines, openai, uvloop)
 
 
 def _become(asked: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,19 @@ import pytest_asyncio
 
 from tests.acceptance.faults.evidence import postgres_engine, sqlite_engine
 from tests.acceptance.faults.kill_cycles import Trial
+from tests.acceptance.faults.load import Load, Shape
 from tests.acceptance.faults.servers import Nursery
 from tests.acceptance.faults.streams_cluster import Cluster, Fault, faults
+from tests.acceptance.faults.streams_tokens import MODEL, Tales, Teller, publish
 from tests.acceptance.faults.streams_trial import StreamTrial
 from tests.postgres import NoPostgres, PostgresServer, postgres
+from tests.providers.sse_server import running_sse_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KILLS = 10
 LEASE_MS = 1_000
+BESIDE = Shape(writers=4, rate=60.0, spread=6, timeout_ms=700)
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,47 @@ async def test_watchers_of_two_nodes_that_fail_in_every_way_get_everything_once(
     print(report)
     assert report.happened[Fault.KILL] == KILLS
     assert report.bells[0] > 0
+
+
+async def follow_tales(trial: Trial, cluster: Cluster, teller: Teller, what: Sequence[Fault]) -> str:
+    """Tell tales while all of this happens, and check what their viewers got."""
+    load = Load(cluster.addresses, trial.chance.randrange(2**32), "t", BESIDE)
+    await publish(cluster.addresses[0])
+    tales = Tales(cluster, "t", trial.chance.randrange(2**32))
+    load.start()
+    tales.start()
+    await cluster.suffer(load, what)
+    await tales.stop()
+    summary = await tales.check(teller)
+    await trial.finish(load, *cluster.servers)
+    return summary
+
+
+async def test_viewers_of_generations_on_a_node_that_fails_get_the_stored_text(
+    nursery: Nursery, published: Path, tmp_path: Path, chance: random.Random
+) -> None:
+    """A20 A21: every attempt is announced, nothing is missing or comes twice, a stop is the end for all."""
+    data = tmp_path / "data"
+    shutil.copytree(published, data)
+    trial = Trial(nursery, lambda: sqlite_engine(data / "durachart.db"), [], chance.randrange(2**32))
+    teller = Teller()
+    async with running_sse_server(teller.tell) as provider:
+        options = ["--openai-base-url", f"{provider.url}/v1", "--llm-model", MODEL]
+        async with Cluster.on_file(nursery, data, chance, *options, lease_ms=LEASE_MS) as cluster:
+            print(await follow_tales(trial, cluster, teller, faults(4, 1, chance)))
+
+
+async def test_viewers_on_other_nodes_get_the_stored_text_whatever_fails(
+    nursery: Nursery, database: PostgresServer, chance: random.Random
+) -> None:
+    """A20 A21 C8: text that one node makes is followed at both."""
+    url = await database.create_store()
+    trial = Trial(nursery, lambda: postgres_engine(url), ["--db", url], chance.randrange(2**32))
+    await trial.publish()
+    teller = Teller()
+    async with running_sse_server(teller.tell) as provider:
+        options = ["--openai-base-url", f"{provider.url}/v1", "--llm-model", MODEL]
+        cluster_of = Cluster.on_postgres(nursery, database, url, chance, *options, lease_ms=LEASE_MS)
+        async with cluster_of as cluster:
+            what = faults(4, 1, chance, on_postgres=True)
+            print(await follow_tales(trial, cluster, teller, what))
