@@ -42,6 +42,7 @@ from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
 from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
 from durachart.rpc.token_service import TOKEN_SERVICE, TokenHandlers
 from durachart.runtime.collector import seldom_collected
+from durachart.runtime.generation_feeds import Feeds
 from durachart.runtime.generation_source import EffectGenerations
 from durachart.runtime.nodes import Nodes
 from durachart.runtime.runtime import Runtime
@@ -131,11 +132,14 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     tokens = TokenRelay(EffectGenerations(runtime), others=others)
     stack.callback(runtime.on_effect_end(tokens.effect_ended))
     runtime.relay_texts(tokens.watch)
+    feeds = Feeds(tokens, runtime.outbox, nodes)
+    stack.push_async_callback(feeds.close)
+    stack.callback(runtime.on_effect_end(feeds.effect_ended))
     machines: Sequence[MachineRecord] = ()
     if settings.machines is not None:
         machines = await publish_directory(runtime, settings.machines)
     await _start_workers(settings, runtime, tokens, nodes, observed, trusted, stack)
-    service = _service(settings, runtime, tokens, signer, observed)
+    service = _service(settings, runtime, TokenHandlers(runtime, tokens, feeds, signer, others), observed)
     addresses = await stack.enter_async_context(
         serving(
             service,
@@ -231,17 +235,19 @@ async def _start_workers(
     await stack.enter_async_context(RetentionWorker(runtime, settings.retention).running())
 
 
-def _service(
-    settings: Settings, runtime: Runtime, tokens: TokenRelay, signer: RelaySigner, observed: Telemetry
-) -> Service:
+def _service(settings: Settings, runtime: Runtime, tokens: TokenHandlers, observed: Telemetry) -> Service:
     limits = settings.limits
     event_bytes = max(DEFAULT_MAX_REQUEST_BYTES, 2 * limits.event_bytes + _ENVELOPE_BYTES)
     effect_bytes = max(DEFAULT_MAX_REQUEST_BYTES, 2 * limits.context_bytes + _ENVELOPE_BYTES)
     return assemble(
         [
-            Served(STATE_MACHINE_SERVICE, StateMachineHandlers(runtime), event_bytes),
+            Served(
+                STATE_MACHINE_SERVICE,
+                StateMachineHandlers(runtime, stream_window=settings.stream_window),
+                event_bytes,
+            ),
             Served(MACHINE_SERVICE, MachineHandlers(runtime), limits.definition_bytes + _ENVELOPE_BYTES),
-            Served(TOKEN_SERVICE, TokenHandlers(runtime, tokens, signer)),
+            Served(TOKEN_SERVICE, tokens),
             Served(EFFECT_SERVICE, EffectHandlers(runtime), effect_bytes),
         ],
         tracing=observed.rpc,

@@ -31,6 +31,7 @@
     │   ├── Overloaded                   RESOURCE_EXHAUSTED    RetryInfo
     │   ├── DeadlineExceeded             DEADLINE_EXCEEDED
     │   ├── StoreUnavailable             UNAVAILABLE           RetryInfo
+    │   ├── RelayUnavailable             UNAVAILABLE           RetryInfo
     │   └── ShuttingDown                 UNAVAILABLE           RetryInfo
     ├── StoreError                       UNAVAILABLE           RetryInfo             (reason
     STORE_UNAVAILABLE) ├── DefinitionInvalid                INVALID_ARGUMENT      DefinitionProblems,
@@ -374,6 +375,7 @@ _TABLE: Mapping[type[BaseException], Row] = {
     runtime.Overloaded: Row(Code.RESOURCE_EXHAUSTED, retry_after=lambda error: error.retry_after),
     runtime.DeadlineExceeded: Row(Code.DEADLINE_EXCEEDED),
     runtime.StoreUnavailable: Row(Code.UNAVAILABLE, retry_after=lambda error: _RETRY_SOON),
+    runtime.RelayUnavailable: Row(Code.UNAVAILABLE, retry_after=lambda error: _RETRY_SOON),
     runtime.ShuttingDown: Row(Code.UNAVAILABLE, retry_after=lambda error: _RETRY_SOON),
     store.StoreError: Row(
         Code.UNAVAILABLE,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing
@@ -20,9 +21,13 @@ from google.protobuf.message import DecodeError
 from durachart.rpc import convert
 from durachart.rpc.context import CallContext, Entry
 from durachart.rpc.gen import token_service_pb2 as pb
+from durachart.runtime.errors import RelayUnavailable
 from durachart.runtime.generation_frames import GenerationOutcome, TokenAttemptStarted, TokenEnd, TokenFrame
 from durachart.runtime.nodes import Nodes
+from durachart.store.errors import StoreFailed
 from durachart.store.keys import InstanceKey
+
+_log = logging.getLogger(__name__)
 
 RELAY_HEADER: Final = "durachart-relay"
 _PREFIX: Final = "/durachart.v1.TokenService/"
@@ -113,6 +118,35 @@ class NodeRelay:
                 except (DecodeError, ValueError) as error:
                     raise ConnectionError(f"the node at {address} sent what cannot be read") from error
                 yield frames
+
+    async def append(
+        self,
+        key: InstanceKey,
+        effect_id: str,
+        first: pb.AppendTokensRequest,
+        rest: AsyncIterable[pb.AppendTokensRequest],
+    ) -> pb.AppendTokensResponse:
+        """Pass text on to the node that has the attempt's.
+
+        Raises:
+            RelayUnavailable: It cannot be reached, or did not take it.
+        """
+
+        async def requests() -> AsyncGenerator[bytes, None]:
+            yield first.SerializeToString()
+            async for request in rest:
+                yield request.SerializeToString()
+
+        try:
+            relay = await self._nodes.find_relay(key, effect_id)
+            if relay is None:
+                raise RelayUnavailable
+            metadata = [self._signer.sign(APPEND, effect_id)]
+            received = await self._call.send(relay.address, _PREFIX + APPEND, requests(), metadata)
+            return pb.AppendTokensResponse.FromString(received)
+        except (ConnectionError, StoreFailed, DecodeError) as error:
+            _log.warning("text not passed on effect_id=%s error=%s", effect_id, error)
+            raise RelayUnavailable from error
 
 
 def _frame_of(frame: pb.TokenFrame) -> TokenFrame:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from durachart.rpc import convert
 from durachart.rpc.context import CallContext
 from durachart.rpc.gen import token_service_pb2 as pb
-from durachart.rpc.relay import WATCH, RelaySigner
+from durachart.rpc.relay import APPEND, WATCH, NodeRelay, RelaySigner
+from durachart.rpc.validation import check_first_append
 from durachart.runtime.commands import StopEffect
+from durachart.runtime.errors import LeaseLost, RelayUnavailable
+from durachart.runtime.generation_feeds import Feed, Feeds
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.tokens import TokenRelay
 from durachart.runtime.views import View
+from durachart.store.keys import InstanceKey
 
 TOKEN_SERVICE = pb.DESCRIPTOR.services_by_name["TokenService"]
 
@@ -23,13 +28,24 @@ class TokenHandlers:
     Args:
         runtime: What stops them.
         tokens: What relays their text.
+        feeds: What takes text of workers.
         signer: Tells other nodes from clients.
+        others: The other nodes; None: there are none.
     """
 
-    def __init__(self, runtime: Runtime, tokens: TokenRelay, signer: RelaySigner) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        tokens: TokenRelay,
+        feeds: Feeds,
+        signer: RelaySigner,
+        others: NodeRelay | None = None,
+    ) -> None:
         self._runtime = runtime
         self._tokens = tokens
+        self._feeds = feeds
         self._signer = signer
+        self._others = others
 
     async def watch_tokens(
         self, request: pb.WatchTokensRequest, ctx: CallContext
@@ -57,3 +73,48 @@ class TokenHandlers:
         return pb.StopGenerationResponse(
             state=convert.instance_state(stopped.state), stopped=stopped.stopped, effect_id=stopped.effect_id
         )
+
+    async def append_tokens(
+        self, requests: AsyncIterator[pb.AppendTokensRequest], ctx: CallContext
+    ) -> pb.AppendTokensResponse:
+        """Take text of an attempt until the worker ends the stream, or its lease is lost."""
+        first = check_first_append(await anext(requests, None))
+        key = convert.key_of(first.instance)
+        is_node = self._signer.is_node(ctx, APPEND, first.effect_id)
+        feed = await self._feeds.open(key, first.effect_id, first.lease_token, first.model)
+        if feed is None:
+            if self._others is None or is_node:
+                raise RelayUnavailable
+            return await self._pass_on(self._others, key, first, requests)
+        feed.append(first.text)
+        reading = asyncio.create_task(_read(requests, feed))
+        losing = asyncio.create_task(feed.lost.wait())
+        try:
+            await asyncio.wait({reading, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise LeaseLost(key, first.effect_id)
+            reading.result()
+        finally:
+            reading.cancel()
+            losing.cancel()
+            await asyncio.wait({reading, losing})
+        return pb.AppendTokensResponse(length=feed.length)
+
+    async def _pass_on(
+        self,
+        others: NodeRelay,
+        key: InstanceKey,
+        first: pb.AppendTokensRequest,
+        requests: AsyncIterator[pb.AppendTokensRequest],
+    ) -> pb.AppendTokensResponse:
+        try:
+            return await others.append(key, first.effect_id, first, requests)
+        except RelayUnavailable:
+            # It may be that the other node has heard of the lease's end, as this one can.
+            await self._runtime.outbox.running(key, first.effect_id, first.lease_token)
+            raise
+
+
+async def _read(requests: AsyncIterator[pb.AppendTokensRequest], feed: Feed) -> None:
+    async for request in requests:
+        feed.append(request.text)

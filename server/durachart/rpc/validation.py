@@ -41,6 +41,7 @@ MAX_LEASED = 1000
 MAX_EFFECT_ID_CHARS = 128
 MAX_LEASE_TOKEN_CHARS = 128
 MAX_STEP_NAME_CHARS = 128
+MAX_MODEL_CHARS = 256
 SERVER_PREFIX = "server/"
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]*\Z")
@@ -281,6 +282,22 @@ def check_first_stream_request(request: effects.StreamEffectsRequest | None) -> 
     request = request or effects.StreamEffectsRequest()
     problems: Problems = []
     _worker(request.handlers, request.worker_id, problems)
+    if problems:
+        raise invalid_request(problems)
+    return request
+
+
+def check_first_append(request: tokens.AppendTokensRequest | None) -> tokens.AppendTokensRequest:
+    """The request that begins to bring text; None: the stream ended without one.
+
+    Raises:
+        RpcError: REQUEST_INVALID: it does not say whose text it is.
+    """
+    request = request or tokens.AppendTokensRequest()
+    problems: Problems = []
+    _leased_effect(request, problems)
+    if len(request.model) > MAX_MODEL_CHARS:
+        problems.append(Violation("model", f"must have at most {MAX_MODEL_CHARS} characters"))
     if problems:
         raise invalid_request(problems)
     return request

@@ -30,6 +30,7 @@ Every error has one stable ``reason`` for programs, a sentence for people, and i
     ├── Overloaded
     ├── DeadlineExceeded
     ├── StoreUnavailable
+    ├── RelayUnavailable
     └── ShuttingDown
 
 A definition that cannot be used is ``durachart.definitions.errors.DefinitionInvalid``.
@@ -440,6 +441,18 @@ class StoreUnavailable(DurachartError):
     """The database did not take or give what was asked; whether a write reached the disk is not known."""
 
     reason = "STORE_UNAVAILABLE"
+
+
+class RelayUnavailable(DurachartError):
+    """The node that has the text of the attempt cannot be reached; the result counts, and needs no text."""
+
+    reason = "RELAY_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server that has the text of this attempt cannot be reached; go on without bringing text: "
+            "viewers are shown the result when it is complete"
+        )
 
 
 class ShuttingDown(DurachartError):

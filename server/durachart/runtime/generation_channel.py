@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from durachart.runtime.generation_frames import Generation
+from durachart.runtime.generation_frames import Generation, GenerationOutcome
 from durachart.runtime.generation_text import GenerationText
 from durachart.store.keys import InstanceKey
 
@@ -77,6 +77,8 @@ class Channel:
         ended: Whether somebody said that it ended; the store says whether it is so, and how.
         rings: How often that was said.
         last: How it ended, as read from the store.
+        diverged: Whether what viewers were shown of the last attempt is not what its result begins with.
+        shown: The text of the newest attempt, also after it is not made any more.
         writers: Who make its text here.
         viewers: Who watch it here.
         relayed: Other nodes that watch it from here.
@@ -92,6 +94,8 @@ class Channel:
     ended: bool = False
     rings: int = 0
     last: Generation | None = None
+    diverged: bool = False
+    shown: GenerationText | None = None
     writers: int = 0
     viewers: int = 0
     relayed: int = 0
@@ -106,6 +110,7 @@ class Channel:
     def begin(self, attempt: int, model: str, text: GenerationText, *, mirrored: bool) -> None:
         """An attempt begins; text of earlier ones is void."""
         self.attempt, self.model, self.text, self.mirrored = attempt, model, text, mirrored
+        self.shown = text
         # A generation that had failed for good was given back: what was read of its end is not true any more.
         self.last = None
         self.bell.ring_now()
@@ -121,6 +126,13 @@ class Channel:
         text.append(piece)
         self.bell.ring()
         return True
+
+    def differs_from(self, result: Generation) -> bool:
+        """Whether the text shown last is not what a result begins with. Workers may bring what they like."""
+        if self.shown is None or self.attempt != result.attempt or result.end is None:
+            return False
+        completed = result.end.outcome is GenerationOutcome.COMPLETED
+        return completed and not result.text.startswith(self.shown.read(0))
 
     def hear_end(self) -> None:
         """Somebody says that it ended."""

@@ -39,14 +39,20 @@ class Cursor:
         self._check(len(text))
         return frames + self._take(text.read(self.offset))
 
-    def finish(self, generation: Generation) -> list[TokenFrame]:
+    def finish(self, generation: Generation, *, anew: bool = False) -> list[TokenFrame]:
         """Frames from here to the end of a generation that ended.
+
+        Args:
+            generation: As it ended.
+            anew: The text before ``offset`` is not the result's: open the attempt once more.
 
         Raises:
             InvalidArgument: The offset is past the result.
         """
         end = generation.end
         assert end is not None
+        if anew and self.offset:
+            self.attempt = 0
         frames = self._begin(generation.attempt, generation.model) if generation.attempt else []
         if end.outcome is GenerationOutcome.COMPLETED:
             self._check(len(generation.text))

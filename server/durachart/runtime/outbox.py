@@ -368,6 +368,18 @@ class Outbox:
             raise LeaseLost(key, effect_id)
         return effect_step(stored)
 
+    async def running(self, key: InstanceKey, effect_id: str, lease_token: str) -> EffectRow:
+        """The row of an effect that runs under this lease, as stored.
+
+        Raises:
+            LeaseLost: The effect ended, or is another worker's by now.
+        """
+        with _store_errors():
+            row = await self._store.get_effect(key, effect_id)
+        if row is None or row.lease_token != lease_token or row.finalized_at_ms is not None:
+            raise LeaseLost(key, effect_id)
+        return row
+
     async def _held(self, key: InstanceKey, effect_id: str, lease_token: str) -> EffectRow:
         """The row of an effect under this lease, whether it has ended or not. Raises LeaseLost."""
         seat = self._cache.get(key)

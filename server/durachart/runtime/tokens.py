@@ -12,6 +12,8 @@ What a viewer can rely on:
 - Within one attempt, each frame begins where the one before ended: no gap, no duplicate.
 - Each change of attempt is opened by a ``started`` frame, and the text begins again at 0.
 - One who is slow skips to all of the text since, in one piece: a text is bounded, and so is what is sent.
+- Text that a worker brought and that its result does not begin with is void: before the end, the attempt is
+  opened once more, and the result is the text that follows.
 - The last frame is the end. After ``completed``, the text before it is the whole stored result.
 """
 
@@ -51,6 +53,11 @@ class AttemptWriter:
         self._text = text
         self.effect_id = effect_id
         self.attempt = attempt
+
+    @property
+    def length(self) -> int:
+        """Of the text so far, in code points."""
+        return len(self._text)
 
     def append(self, text: str) -> None:
         """Add to the attempt's text; nothing happens when a later attempt has begun.
@@ -173,11 +180,11 @@ class TokenRelay:
             while True:
                 next_ring = channel.bell.next_ring
                 ended = await self._read_end(channel, key, effect_id) if channel.ended else None
-                frames = cursor.finish(ended) if ended is not None else cursor.follow(channel)
-                if frames:
-                    yield frames
                 if ended is not None:
+                    yield cursor.finish(ended, anew=channel.diverged)
                     return
+                if frames := cursor.follow(channel):
+                    yield frames
                 await next_ring.wait()
         finally:
             channel.viewers -= 1
@@ -217,7 +224,7 @@ class TokenRelay:
                 next_ring = channel.bell.next_ring
                 ended = await self._read_end(channel, key, effect_id) if channel.ended else None
                 if ended is not None:
-                    yield cursor.finish(ended)
+                    yield cursor.finish(ended, anew=channel.diverged)
                     return
                 if channel.has_own_text:
                     patience_s = None
@@ -271,6 +278,7 @@ class TokenRelay:
                     raise NoGeneration(key, effect_id)
                 if found.end is not None:
                     channel.last = found
+                    channel.diverged = channel.differs_from(found)
                 elif channel.rings == rings:
                     channel.ended = False
             return channel.last

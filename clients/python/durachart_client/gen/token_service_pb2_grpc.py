@@ -47,6 +47,11 @@ class TokenServiceStub:
                 request_serializer=durachart_dot_v1_dot_token__service__pb2.StopGenerationRequest.SerializeToString,
                 response_deserializer=durachart_dot_v1_dot_token__service__pb2.StopGenerationResponse.FromString,
                 _registered_method=True)
+        self.AppendTokens = channel.stream_unary(
+                '/durachart.v1.TokenService/AppendTokens',
+                request_serializer=durachart_dot_v1_dot_token__service__pb2.AppendTokensRequest.SerializeToString,
+                response_deserializer=durachart_dot_v1_dot_token__service__pb2.AppendTokensResponse.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer:
@@ -70,6 +75,16 @@ class TokenServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AppendTokens(self, request_iterator, context):
+        """AppendTokens brings the text of a generation that a worker in a process of its own runs, while it comes. It is taken under the attempt's
+        lease, which it does not prolong (HeartbeatEffect does), and shown to viewers on all servers; it is stored nowhere: what CompleteEffect
+        brings is the result, and should begin with it. Several streams of one attempt, one after the other, add to one text. LEASE_LOST ends the
+        stream when the generation was stopped or is another worker's. A text is at most 192 KiB.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TokenServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +97,11 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     servicer.StopGeneration,
                     request_deserializer=durachart_dot_v1_dot_token__service__pb2.StopGenerationRequest.FromString,
                     response_serializer=durachart_dot_v1_dot_token__service__pb2.StopGenerationResponse.SerializeToString,
+            ),
+            'AppendTokens': grpc.stream_unary_rpc_method_handler(
+                    servicer.AppendTokens,
+                    request_deserializer=durachart_dot_v1_dot_token__service__pb2.AppendTokensRequest.FromString,
+                    response_serializer=durachart_dot_v1_dot_token__service__pb2.AppendTokensResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -140,6 +160,33 @@ class TokenService:
             '/durachart.v1.TokenService/StopGeneration',
             durachart_dot_v1_dot_token__service__pb2.StopGenerationRequest.SerializeToString,
             durachart_dot_v1_dot_token__service__pb2.StopGenerationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendTokens(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/durachart.v1.TokenService/AppendTokens',
+            durachart_dot_v1_dot_token__service__pb2.AppendTokensRequest.SerializeToString,
+            durachart_dot_v1_dot_token__service__pb2.AppendTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -462,5 +462,18 @@ export declare const TokenService: GenService<{
     input: typeof StopGenerationRequestSchema;
     output: typeof StopGenerationResponseSchema;
   },
+  /**
+   * AppendTokens brings the text of a generation that a worker in a process of its own runs, while it comes. It is taken under the attempt's
+   * lease, which it does not prolong (HeartbeatEffect does), and shown to viewers on all servers; it is stored nowhere: what CompleteEffect
+   * brings is the result, and should begin with it. Several streams of one attempt, one after the other, add to one text. LEASE_LOST ends the
+   * stream when the generation was stopped or is another worker's. A text is at most 192 KiB.
+   *
+   * @generated from rpc durachart.v1.TokenService.AppendTokens
+   */
+  appendTokens: {
+    methodKind: "client_streaming";
+    input: typeof AppendTokensRequestSchema;
+    output: typeof AppendTokensResponseSchema;
+  },
 }>;
 
