@@ -70,6 +70,7 @@ class Settings:
         limits: Bounds of what is taken.
         retention: How long what is kept.
         drain_ms: How long calls under way get when the server is asked to end.
+        stream_window: How many events of one StreamEvents may be unanswered before no more are taken, >= 1.
         log_level: Least important messages that are logged.
         log_format: ``text`` for people, ``json`` for collectors; one message a line either way.
     """
@@ -90,6 +91,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     drain_ms: int = 10_000
+    stream_window: int = 256
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
 

@@ -67,6 +67,17 @@ def serve(
             rich_help_panel=_NET,
         ),
     ] = 10_000,
+    stream_window: Annotated[
+        int,
+        typer.Option(
+            "--stream-window",
+            metavar="N",
+            min=1,
+            envvar="DURACHART_STREAM_WINDOW",
+            help="Events of one StreamEvents that may be unanswered before no more are taken from it.",
+            rich_help_panel=_NET,
+        ),
+    ] = 256,
     data_dir: Annotated[
         Path,
         typer.Option(
@@ -317,6 +328,7 @@ def serve(
             limits=parse.Limits(max_event_bytes, max_context_bytes, max_definition_bytes, max_microsteps),
             retention=parse.retention(retain_finished, retain_requests, retain_journal),
             drain_ms=drain_ms,
+            stream_window=stream_window,
             log_level=log_level,
             log_format=log_format,
         )
