@@ -40,6 +40,7 @@ from durachart_client.errors import (
     PageTokenInvalid,
     PayloadInvalid,
     ReaderStalled,
+    RelayUnavailable,
     RequestIdReused,
     RequestInvalid,
     ResumeTokenInvalid,
@@ -89,6 +90,7 @@ from durachart_client.models import (
     View,
     WatchEvent,
 )
+from durachart_client.token_writer import TokenWriter
 from durachart_client.tokens import TokenStream
 from durachart_client.watch import Watch
 from durachart_client.worker import Worker
@@ -154,6 +156,7 @@ __all__ = [
     "Published",
     "ReaderStalled",
     "Reject",
+    "RelayUnavailable",
     "RequestIdReused",
     "RequestInvalid",
     "ResumeTokenInvalid",
@@ -171,6 +174,7 @@ __all__ = [
     "TokenEvent",
     "TokenStream",
     "TokenUsage",
+    "TokenWriter",
     "Tokens",
     "Transition",
     "Unauthenticated",

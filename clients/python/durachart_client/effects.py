@@ -23,6 +23,7 @@ from durachart_client.gen import effect_service_pb2 as pb
 from durachart_client.listing import Listing
 from durachart_client.models import InstanceRef, Json, Page
 from durachart_client.stubs import Stubs
+from durachart_client.token_writer import TokenWriter
 
 
 class Effects:
@@ -160,6 +161,15 @@ class Effects:
         """Record that a step failed; it is done again by the next attempt."""
         state, why = effect_convert.STEP_STATES["failed"], effect_convert.error_message(error)
         return await self._step(effect, timeout, name=name, state=state, error=why)
+
+    def tokens(self, effect: LeasedEffect, model: str = "") -> TokenWriter:
+        """Show viewers the text of a generation while it comes; its lease is to be prolonged all the same.
+
+        Args:
+            effect: The attempt, an effect of the handler ``llm.generate``.
+            model: Model that answers; ``""`` when unknown.
+        """
+        return TokenWriter(self._stubs(), effect, model)
 
     # --- operators ---------------------------------------------------------------------------------------
 

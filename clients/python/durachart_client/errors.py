@@ -33,6 +33,7 @@
     │   ├── Unavailable             no server answered
     │   │   ├── ShuttingDown          SHUTTING_DOWN
     │   │   ├── ReaderStalled         READER_STALLED
+    │   │   ├── RelayUnavailable      RELAY_UNAVAILABLE
     │   │   └── StoreUnavailable      STORE_UNAVAILABLE
     │   └── DeadlineExceeded        DEADLINE_EXCEEDED, or no answer in time
     └── StreamGap                   a stream skipped something it must not skip
@@ -406,6 +407,12 @@ class ReaderStalled(Unavailable):
     """The stream was not read for too long, so the server ended it; go on from the last frame."""
 
     REASON = "READER_STALLED"
+
+
+class RelayUnavailable(Unavailable):
+    """The server that has the text of this attempt cannot be reached; go on without bringing text."""
+
+    REASON = "RELAY_UNAVAILABLE"
 
 
 class StoreUnavailable(Unavailable):

@@ -189,6 +189,7 @@ def _by_reason() -> Mapping[str, _Builder]:
         errors.Overloaded,
         errors.ShuttingDown,
         errors.ReaderStalled,
+        errors.RelayUnavailable,
         errors.StoreUnavailable,
         errors.DeadlineExceeded,
     ):

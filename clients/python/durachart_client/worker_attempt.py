@@ -79,7 +79,9 @@ class RunningAttempt:
         self._function = function
         self._tools = tools
         self._lease = Lease(tools.effects, leased, tools.lease, tools.policy)
-        self._effect = Effect(leased, self._lease, tools.executor)
+        self._effect = Effect(
+            leased, self._lease, tools.executor, lambda model: tools.effects.tokens(leased, model)
+        )
         self._work: asyncio.Task[Any] | None = None
         self._aborted: Abort | None = None
 
@@ -136,6 +138,11 @@ class RunningAttempt:
         return self._after_failure(RuntimeError("the handler cancelled itself"))
 
     async def _call(self) -> Json:
+        output = await self._call_function()
+        await self._effect.end_text()
+        return output
+
+    async def _call_function(self) -> Json:
         if inspect.iscoroutinefunction(self._function):
             return await self._function(self._effect)
         output = await in_thread(self._tools.executor, self._function, self._effect)

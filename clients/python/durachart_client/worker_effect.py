@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from durachart_client.effect_models import EffectError, EffectStep, LeasedEffect
 from durachart_client.models import InstanceRef, Json
+from durachart_client.token_writer import TokenWriter
 
 HANDLER_FAILED = "HANDLER_FAILED"
 
@@ -101,7 +102,13 @@ class Effect:
             a thread has to look (``effect.cancelled.is_set()``).
     """
 
-    def __init__(self, leased: LeasedEffect, recorder: StepRecorder, executor: Executor | None) -> None:
+    def __init__(
+        self,
+        leased: LeasedEffect,
+        recorder: StepRecorder,
+        executor: Executor | None,
+        open_tokens: Callable[[str], TokenWriter],
+    ) -> None:
         self.instance: InstanceRef = leased.instance
         self.effect_id: str = leased.effect_id
         self.attempt: int = leased.attempt
@@ -116,6 +123,8 @@ class Effect:
         self.cancelled = asyncio.Event()
         self._recorder = recorder
         self._executor = executor
+        self._open_tokens = open_tokens
+        self._text: TokenWriter | None = None
         self._loop = asyncio.get_running_loop()
         self._known = {step.name: step for step in leased.steps}
         self._used: set[str] = set()
@@ -165,6 +174,41 @@ class Effect:
     def step_from_thread(self, name: str, do: Callable[[], Json]) -> Json:
         """``step`` for handlers that run in a thread: blocks until the step is recorded."""
         return asyncio.run_coroutine_threadsafe(self.step(name, do), self._loop).result()
+
+    def tokens(self, model: str = "") -> TokenWriter:
+        """Show viewers the text of a generation while it comes.
+
+            async with effect.tokens(model) as out:
+                async for piece in answer:
+                    await out.write(piece)
+
+        For effects of the handler ``llm.generate``, whose output is ``{"text", "finish_reason", "model",
+        "usage"}`` and whose ``text`` should begin with what was written. What is written is stored nowhere,
+        and gone with the attempt.
+
+        Args:
+            model: Model that answers; ``""`` when unknown.
+        """
+        return self._open_tokens(model)
+
+    async def append(self, text: str) -> None:
+        """``tokens`` for one who names no model: adds to the attempt's text.
+
+        Raises:
+            LeaseLost: The effect is another worker's by now, or has ended.
+        """
+        if self._text is None:
+            self._text = self._open_tokens("")
+        await self._text.write(text)
+
+    def append_from_thread(self, text: str) -> None:
+        """``append`` for handlers that run in a thread: blocks until the server takes the text."""
+        asyncio.run_coroutine_threadsafe(self.append(text), self._loop).result()
+
+    async def end_text(self) -> None:
+        """Bring what was appended, before the attempt's end is told. Raises LeaseLost."""
+        if self._text is not None:
+            await self._text.close()
 
     async def _do(self, do: StepFunction) -> Json:
         if inspect.iscoroutinefunction(do):
