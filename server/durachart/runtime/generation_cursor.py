@@ -25,13 +25,15 @@ class Cursor:
     def follow(self, channel: Channel) -> list[TokenFrame]:
         """Frames from here to the end of the running attempt's text, as far as it is known here.
 
-        However far behind a viewer is, that is one piece of text, and no longer than a text may be.
+        However far behind a viewer is, that is one piece of text, and no longer than a text may be. Of an
+        attempt before the viewer's there is nothing: whoever makes it here has been overtaken by another node
+        and does not know it yet.
 
         Raises:
             InvalidArgument: The offset is past the text.
         """
         text = channel.text
-        if text is None:
+        if text is None or channel.attempt < self.attempt:
             return []
         frames = self._begin(channel.attempt, channel.model)
         if channel.mirrored and self.offset > len(text):

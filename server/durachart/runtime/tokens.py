@@ -172,7 +172,9 @@ class TokenRelay:
         channel = self._channel(effect_id)
         channel.viewers += 1
         try:
-            await self._read_whether_ended(channel, key, effect_id)
+            known = await self._read_whether_ended(channel, key, effect_id)
+            if attempt > known.attempt:  # there is none to wait for
+                attempt = offset = 0
             if self._others is not None and channel.mirror is None:
                 mirror = Mirror(channel, self._source, self._others, key, effect_id, self._limit_bytes)
                 channel.mirror = asyncio.create_task(mirror.run())
@@ -260,13 +262,14 @@ class TokenRelay:
             if channel.mirrored:
                 channel.text = None
 
-    async def _read_whether_ended(self, channel: Channel, key: InstanceKey, effect_id: str) -> None:
+    async def _read_whether_ended(self, channel: Channel, key: InstanceKey, effect_id: str) -> Generation:
         """Read after joining the channel: what ends from now on rings its bell. Raises NoGeneration."""
         known = await self._source.find_generation(key, effect_id)
         if known is None:
             raise NoGeneration(key, effect_id)
         if known.end is not None:
             channel.ended, channel.last = True, known
+        return known
 
     async def _read_end(self, channel: Channel, key: InstanceKey, effect_id: str) -> Generation | None:
         """How it ended; read once for all viewers. None when the store does not know of an end after all."""

@@ -185,6 +185,38 @@ async def test_text_of_an_attempt_that_was_taken_over_reaches_nobody() -> None:
 
 
 @in_virtual_time
+async def test_a_viewer_of_a_later_attempt_is_shown_nothing_of_one_that_is_still_made_here() -> None:
+    """It was at another node, which took the generation over while this one was halted."""
+    outbox = Outbox()
+    relay = TokenRelay(outbox)
+    outbox.begin(2)
+    with relay.open("e-1", 1, "") as overtaken:
+        overtaken.append("void")
+        viewer = Viewer(relay, "e-1", attempt=2, offset=4, text="good")
+        overtaken.append("void")
+        await settle()
+        assert viewer.frames == []
+    outbox.commit(relay, COMPLETED, "good end")
+    assert await viewer.task == COMPLETED
+    assert viewer.text == "good end"
+
+
+@in_virtual_time
+async def test_a_viewer_of_an_attempt_that_never_was_is_shown_the_one_that_is() -> None:
+    outbox = Outbox()
+    relay = TokenRelay(outbox)
+    outbox.begin(1)
+    with relay.open("e-1", 1, "") as writer:
+        writer.append("text")
+        viewer = Viewer(relay, "e-1", attempt=7, offset=3, text="...")
+        viewer.attempt = 0
+        await settle()
+        assert viewer.bodies == [TokenAttemptStarted(""), "text"]
+        outbox.commit(relay, COMPLETED, "text")
+    assert await viewer.task == COMPLETED
+
+
+@in_virtual_time
 async def test_after_the_end_the_stored_result_is_given() -> None:
     outbox = Outbox()
     relay = TokenRelay(outbox)
