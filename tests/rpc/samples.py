@@ -52,7 +52,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
     "WATCH_COMPACTED": lambda: errors.WatchCompacted("oldest"),
     "OVERLOADED": lambda: errors.Overloaded(timedelta(seconds=2)),
     "DEADLINE_EXCEEDED": errors.DeadlineExceeded,
-    "RELAY_UNAVAILABLE": runtime.RelayUnavailable,
+    "RELAY_UNAVAILABLE": errors.RelayUnavailable,
     "STORE_UNAVAILABLE": lambda: StoreFailed("disk I/O error in a file that callers need not know of"),
     "SHUTTING_DOWN": errors.ShuttingDown,
     "DEFINITION_INVALID": lambda: DefinitionInvalid(
