@@ -253,6 +253,31 @@ def test_labels_and_status_are_listed(server: Server) -> None:
     rows = [line.split("\t")[:4] for line in lines(run_here(server, "instances", "-n", "list"))]
     assert rows == [["list:order/j-1", "draft", "0", "active"], ["list:order/j-2", "cancelled", "1", "done"]]
     assert len(lines(run_here(server, "instances", "--limit", "1", "-n", "list"))) == 1
+    for narrowed in (
+        ("--label", "tier=gold"),
+        ("--state", "order.draft"),
+        ("--where", "labels.tier == 'gold'"),
+        (
+            "--where",
+            "value == 'draft' && version == 0",
+            "--state",
+            "order.cancelled",
+            "--state",
+            "order.draft",
+        ),
+    ):
+        (row,) = lines(run_here(server, "instances", *narrowed, "-n", "list"))
+        assert row.startswith("list:order/j-1\t"), narrowed
+    assert lines(run_here(server, "instances", "--tag", "none-such", "-n", "list")) == []
+    wrong = run_here(server, "instances", "--where", "nobody.knows", "-n", "list")
+    assert wrong.returncode != 0
+    assert "line 1, column 1" in wrong.stderr
+
+
+def test_ids_and_what_narrows_a_machine_do_not_go_together(server: Server) -> None:
+    done = run_here(server, "watch", "order", "o-1", "--tag", "open")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--tag" in done.stderr
 
 
 def test_publish_says_what_is_new_and_what_was_there(server: Server, tmp_path: Path) -> None:

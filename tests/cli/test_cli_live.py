@@ -47,6 +47,24 @@ async def test_watch_shows_what_is_and_then_each_change_as_it_is_committed(serve
         await again.wait()
 
 
+async def test_watch_can_be_narrowed_to_states_and_labels(server: Server) -> None:
+    async with Client(server.grpc) as client:
+        for name, tier in (("n-1", "gold"), ("n-2", "iron")):
+            await client.create("order", name, labels={"narrow": tier})
+        narrowed = ("--state", "order.draft", "--label", "narrow=gold", "--status", "active", "--conflate")
+        process = await start_cli(server, "watch", "order", *narrowed, "--json")
+        snapshot = await next_json(process)
+        assert (snapshot["kind"], snapshot["state"]["instance"]["instance_id"]) == ("snapshot", "n-1")
+        assert (await next_json(process))["kind"] == "synced"
+        await client.send("order", "n-2", "CANCEL")
+        await client.send("order", "n-1", "CANCEL")
+        left = await next_json(process)
+        assert (left["kind"], left["matches"]) == ("transition", False)
+        assert left["state"]["instance"]["instance_id"] == "n-1"
+        process.kill()
+        await process.wait()
+
+
 async def test_watch_says_what_is_missing_and_shows_its_creation(server: Server) -> None:
     async with Client(server.grpc) as client:
         process = await start_cli(server, "watch", "order", "w-5", "--json")
@@ -134,6 +152,26 @@ async def test_generate_writes_the_answer_and_stores_it(server: Server) -> None:
     assert (end["kind"], end["outcome"]) == ("generation_end", "completed")
     journal = run_cli(server, "journal", "canvas", "g-1", "--json").stdout.splitlines()
     assert {json.loads(line)["outcome"] for line in journal} == {"accepted"}, "generate leaves no refusals"
+
+
+async def test_watch_shows_the_text_between_the_states_it_belongs_to(server: Server) -> None:
+    process = await start_cli(server, "watch", "canvas", "g-9", "--tokens")
+    generated = await asyncio.to_thread(run_cli, server, "generate", "canvas", "g-9", "Tell me.")
+    assert generated.returncode == 0
+    assert process.stdout is not None
+    words: list[list[str]] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while not words or words[-1][1] != "ends":
+            words.append((await process.stdout.readline()).decode().rstrip("\n").split("\t"))
+        done = (await process.stdout.readline()).decode()
+    asked = [row[1] for row in words].index("begins")
+    assert "canvas/g-9" in words[asked - 1], "the state that asks for text comes first"
+    text = "".join(json.loads(row[2]) for row in words if row[1] == "text")
+    assert text.strip() == generated.stdout.strip()
+    assert words[-1] == ["canvas/g-9", "ends", "completed"]
+    assert "canvas/g-9" in done, "the state that it leads to comes after it"
+    process.kill()
+    await process.wait()
 
 
 async def test_generate_makes_a_canvas_of_its_own(server: Server) -> None:

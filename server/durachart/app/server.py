@@ -15,11 +15,13 @@ the store.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from durachart.app.checking import CheckingProcess
 from durachart.app.machines import publish_directory
@@ -38,11 +40,13 @@ from durachart.rpc.assembly import Served, assemble
 from durachart.rpc.effect_service import EFFECT_SERVICE, EffectHandlers
 from durachart.rpc.machine_service import MACHINE_SERVICE, MachineHandlers
 from durachart.rpc.relay import NodeRelay, RelaySigner
+from durachart.rpc.relay_broker import BrokerPublisher, BrokerRelay
 from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
 from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
 from durachart.rpc.token_service import TOKEN_SERVICE, TokenHandlers
 from durachart.runtime.collector import seldom_collected
 from durachart.runtime.generation_feeds import Feeds
+from durachart.runtime.generation_mirror import OtherNodes
 from durachart.runtime.generation_source import EffectGenerations
 from durachart.runtime.nodes import Nodes
 from durachart.runtime.runtime import Runtime
@@ -60,6 +64,9 @@ from durachart.workers.http_handler import HttpHandler
 from durachart.workers.providers.selection import Providers
 from durachart.workers.retention_worker import RetentionWorker
 from durachart.workers.timer_worker import TimerWorker
+
+if TYPE_CHECKING:
+    from durachart.broker.link import NatsLink
 
 _log = logging.getLogger(__name__)
 
@@ -121,15 +128,24 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     observed = await stack.enter_async_context(telemetry(TelemetrySettings(settings.otlp_endpoint)))
     if settings.database is None and settings.postgres is None:
         _make_directory(settings.data_dir)
-    store = _store(settings)
+    link = _link(settings)
+    if link is not None:
+        await stack.enter_async_context(link.running())
+    store = _store(settings, link)
     runtime = _runtime(store, settings, observed, plugins, stack)
     await stack.enter_async_context(runtime.running())
     nodes = Nodes(store)
     signer = RelaySigner(await store.read_relay_secret())
     caller = GrpcCaller()
     stack.push_async_callback(caller.close)
-    others = None if store.exclusive else NodeRelay(nodes, caller, signer)
+    direct = None if store.exclusive else NodeRelay(nodes, caller, signer)
+    others: OtherNodes | None = direct
+    if link is not None and direct is not None:
+        others = BrokerRelay(link, store.uid, direct, signer)
     tokens = TokenRelay(EffectGenerations(runtime), others=others)
+    if link is not None:
+        publisher = BrokerPublisher(link, store.uid, nodes.node_id, tokens, signer)
+        stack.push_async_callback(_end, asyncio.create_task(publisher.run()))
     stack.callback(runtime.on_effect_end(tokens.effect_ended))
     runtime.relay_texts(tokens.watch)
     feeds = Feeds(tokens, runtime.outbox, nodes)
@@ -139,12 +155,15 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     if settings.machines is not None:
         machines = await publish_directory(runtime, settings.machines)
     await _start_workers(settings, runtime, tokens, nodes, observed, trusted, stack)
-    service = _service(settings, runtime, TokenHandlers(runtime, tokens, feeds, signer, others), observed)
+    service = _service(settings, runtime, TokenHandlers(runtime, tokens, feeds, signer, direct), observed)
+    stalled_s = settings.stalled_ms / 1000
     addresses = await stack.enter_async_context(
         serving(
             service,
-            grpc=GrpcSettings(address=settings.listen),
-            http=None if settings.http is None else HttpSettings(settings.http, settings.cors_origins),
+            grpc=GrpcSettings(address=settings.listen, stalled_s=stalled_s),
+            http=None
+            if settings.http is None
+            else HttpSettings(settings.http, settings.cors_origins, stalled_s=stalled_s),
             drain_grace_s=settings.drain_ms / 1000,
         )
     )
@@ -172,9 +191,30 @@ def _make_directory(directory: Path) -> None:
         raise CannotStart(f"cannot make {directory}: {why}; choose another with --data-dir") from error
 
 
-def _store(settings: Settings) -> Store:
+def _link(settings: Settings) -> NatsLink | None:
+    """The broker between nodes; imported only where there is one, for it is an extra."""
+    if not settings.nats_url or settings.postgres is None:
+        return None
+    try:
+        from durachart.broker.link import NatsLink
+    except ModuleNotFoundError as error:
+        raise CannotStart("--nats: install durachart[nats], which brings the client for it") from error
+    return NatsLink(settings.nats_url)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _store(settings: Settings, link: NatsLink | None) -> Store:
     if settings.postgres is not None:
-        return PostgresStore(settings.postgres)
+        bell = None
+        if link is not None:
+            from durachart.broker.bell import NatsBell
+
+            bell = NatsBell(link)
+        return PostgresStore(settings.postgres, bell=bell)
     return SqliteStore(settings.database_path)
 
 
@@ -199,6 +239,7 @@ def _runtime(
         max_context_bytes=limits.context_bytes,
         max_definition_bytes=limits.definition_bytes,
         max_microsteps=limits.microsteps,
+        watch_age=settings.watch_age,
     )
     tracer = observed.provider.get_tracer("durachart.runtime") if observed.rpc is not None else None
     handlers = HANDLER_NAMES | plugins.effects.keys()

@@ -59,6 +59,7 @@ class Settings:
         data_dir: Holds the database; made when missing.
         database: The SQLite file, in a directory that exists; None: ``durachart.db`` in ``data_dir``.
         postgres: The PostgreSQL database that is used instead; None: a file is used.
+        nats_url: NATS between servers on the same PostgreSQL database; ``""``: none.
         machines: Directory whose machines are published at the start; None: none are.
         plugins: Modules with plug-ins, beside those of installed packages.
         cors_origins: Web pages that may call; ``*`` is every page.
@@ -71,6 +72,8 @@ class Settings:
         retention: How long what is kept.
         drain_ms: How long calls under way get when the server is asked to end.
         stream_window: How many events of one StreamEvents may be unanswered before no more are taken, >= 1.
+        watch_age: About how long a watch lasts before it is closed with a token, a fifth more or less.
+        stalled_ms: How long a response of a stream may wait for its reader before the stream is ended.
         log_level: Least important messages that are logged.
         log_format: ``text`` for people, ``json`` for collectors; one message a line either way.
     """
@@ -81,6 +84,7 @@ class Settings:
     data_dir: Path = Path("data")
     database: Path | None = None
     postgres: PostgresTarget | None = None
+    nats_url: str = ""
     machines: Path | None = None
     plugins: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
@@ -92,6 +96,8 @@ class Settings:
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     drain_ms: int = 10_000
     stream_window: int = 256
+    watch_age: timedelta = timedelta(minutes=30)
+    stalled_ms: int = 60_000
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
 
@@ -130,6 +136,24 @@ def advertised(text: str, option: str = "--advertise") -> Address | None:
     if not read.port or read.host in ("0.0.0.0", "::"):  # noqa: S104 - refused
         raise SettingInvalid(f"{option}: nobody can call {text!r}; write HOST:PORT as other servers reach it")
     return read
+
+
+def nats(url: str, target: PostgresTarget | None, option: str = "--nats") -> str:
+    """The URL of NATS; ``""`` for none.
+
+    Raises:
+        SettingInvalid: It is not one, or there is nothing to share.
+    """
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme not in ("nats", "tls") or not parts.hostname:
+        raise SettingInvalid(f"{option}: that is not a URL of NATS; write nats://HOST:4222")
+    if target is None:
+        raise SettingInvalid(
+            f"{option}: only servers on PostgreSQL have others to speak to; set --db as well"
+        )
+    return url
 
 
 def postgres(url: str, option: str = "--db") -> PostgresTarget | None:
@@ -264,6 +288,18 @@ def duration(text: str, option: str) -> timedelta | None:
             f"as in 12h or 7d, or `{OFF}`"
         )
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def watch_age(text: str, option: str = "--watch-age") -> timedelta:
+    """How long watches last, as `duration` reads it.
+
+    Raises:
+        SettingInvalid: It is no duration; watches that last for ever cannot be had.
+    """
+    read = duration(text, option)
+    if read is None:
+        raise SettingInvalid(f"{option}: watches cannot be kept open for ever; write for example 30m")
+    return read
 
 
 def retention(finished: str, requests: str, journal: str) -> RetentionSettings:

@@ -143,6 +143,12 @@ def test_anything_else_is_no_duration_and_the_sentence_says_what_is(text: str) -
         settings.retention("7d", "7d", text)
 
 
+def test_watches_have_an_age() -> None:
+    assert settings.watch_age("90s").total_seconds() == 90
+    with pytest.raises(SettingInvalid, match="--watch-age: watches cannot be kept open for ever"):
+        settings.watch_age("off")
+
+
 def test_a_finished_instance_outlives_its_request_ids() -> None:
     assert settings.retention("off", "off", "off").finished is None
     kept = settings.retention("8d", "7d", "1h")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,14 @@ from durachart.app.cli.options import (
     InputOption,
     InstanceArgument,
     JsonOption,
+    LabelOption,
     MachineArgument,
     NamespaceOption,
     RequestIdOption,
     ServerOption,
+    StateOption,
+    StatusOption,
+    TagOption,
     TimeoutOption,
     target,
 )
@@ -200,10 +204,19 @@ def instances(
     machine: Annotated[
         str, typer.Argument(metavar="[MACHINE]", help="Only of this machine.", show_default=False)
     ] = "",
-    status: Annotated[
-        Literal["active", "done"] | None,
-        typer.Option("--status", help="Only with this status.", show_default=False),
-    ] = None,
+    status: StatusOption = None,
+    state: StateOption = None,
+    tag: TagOption = None,
+    label: LabelOption = None,
+    where: Annotated[
+        str,
+        typer.Option(
+            "--where",
+            metavar="EXPRESSION",
+            help="Only those of which this CEL expression is true, as in 'context.total > 100.0'.",
+            show_default=False,
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = 100,
     as_json: JsonOption = False,
     server: ServerOption = None,
@@ -211,19 +224,31 @@ def instances(
     timeout: TimeoutOption = None,
 ) -> None:
     """List instances by machine and id."""
+    from durachart.app.cli.arguments import pairs
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.lookup import require_machine
     from durachart.app.cli.rendering import utc, value_text
     from durachart.app.cli.session import first, run
     from durachart.app.cli.terminal import OUT
 
+    labels = pairs(label or [], "--label")
+
     async def act(client: Client) -> None:
-        found = await first(client.instances(machine, status=status, page_size=min(limit, 1000)), limit)
+        wanted = client.instances(
+            machine,
+            status=status,
+            state_ids=state or (),
+            tags=tag or (),
+            labels=labels,
+            filter=where,
+            page_size=min(limit, 1000),
+        )
+        found = await first(wanted, limit)
         if machine and not found:
             await require_machine(client, machine)
         if as_json:
-            for state in found:
-                emit(state)
+            for one in found:
+                emit(one)
             return
         OUT.table(
             ("instance", "state", "version", "status", "updated"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,6 +39,34 @@ TimeoutOption = Annotated[
         help="Bound of each call. 10 by default.",
         show_default=False,
     ),
+]
+StateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="ID",
+        help="Only with an active state of this id, as in order.confirmed; repeatable: any of them.",
+        show_default=False,
+    ),
+]
+TagOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tag", metavar="TAG", help="Only with this tag; repeatable: all of them.", show_default=False
+    ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="KEY=VALUE",
+        help="Only with this label; repeatable: all of them.",
+        show_default=False,
+    ),
+]
+StatusOption = Annotated[
+    Literal["active", "done"] | None,
+    typer.Option("--status", help="Only with this status.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, one value a line.")]
 MachineArgument = Annotated[

@@ -78,6 +78,27 @@ def serve(
             rich_help_panel=_NET,
         ),
     ] = 256,
+    watch_age: Annotated[
+        str,
+        typer.Option(
+            "--watch-age",
+            metavar="TIME",
+            envvar="DURACHART_WATCH_AGE",
+            help="Close watches with a token when they are about this old.",
+            rich_help_panel=_NET,
+        ),
+    ] = "30m",
+    stalled_ms: Annotated[
+        int,
+        typer.Option(
+            "--stalled-ms",
+            metavar="MS",
+            min=1,
+            envvar="DURACHART_STALLED_MS",
+            help="End a stream whose reader takes nothing for so long.",
+            rich_help_panel=_NET,
+        ),
+    ] = 60_000,
     data_dir: Annotated[
         Path,
         typer.Option(
@@ -96,6 +117,17 @@ def serve(
             envvar="DURACHART_DB",
             help="sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE; durachart.db in the data directory"
             " by default.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = "",
+    nats: Annotated[
+        str,
+        typer.Option(
+            "--nats",
+            metavar="URL",
+            envvar="DURACHART_NATS",
+            help="NATS as doorbell and token relay between servers on one PostgreSQL: nats://HOST:4222.",
             rich_help_panel=_DATA,
             show_default=False,
         ),
@@ -318,6 +350,7 @@ def serve(
             data_dir=data_dir,
             database=None if target is not None else parse.database(db),
             postgres=target,
+            nats_url=parse.nats(nats, target),
             machines=parse.machines_directory(machines),
             plugins=tuple(plugins or ()),
             cors_origins=parse.origins(cors_origin or []),
@@ -329,6 +362,8 @@ def serve(
             retention=parse.retention(retain_finished, retain_requests, retain_journal),
             drain_ms=drain_ms,
             stream_window=stream_window,
+            watch_age=parse.watch_age(watch_age),
+            stalled_ms=stalled_ms,
             log_level=log_level,
             log_format=log_format,
         )

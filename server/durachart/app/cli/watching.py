@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from durachart.app.cli.options import JsonOption, MachineArgument, NamespaceOption, ServerOption, target
+from durachart.app.cli.options import (
+    JsonOption,
+    LabelOption,
+    MachineArgument,
+    NamespaceOption,
+    ServerOption,
+    StateOption,
+    StatusOption,
+    TagOption,
+    target,
+)
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from durachart_client import Client, InstanceRef, ServerError, Transition, WatchEvent
+    from durachart_client import Client, InstanceRef, ServerError, TokenEvent, Transition, WatchEvent
 
 
 def watch(
@@ -37,6 +47,20 @@ def watch(
             show_default=False,
         ),
     ] = "",
+    status: StatusOption = None,
+    state: StateOption = None,
+    tag: TagOption = None,
+    label: LabelOption = None,
+    conflate: Annotated[
+        bool,
+        typer.Option(
+            "--conflate",
+            help="When this terminal cannot keep up, skip to the latest state of each instance.",
+        ),
+    ] = False,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Show the text of generations as well, as it comes.")
+    ] = False,
     as_json: JsonOption = False,
     server: ServerOption = None,
     namespace: NamespaceOption = None,
@@ -45,6 +69,7 @@ def watch(
 
     A lost connection is replaced and nothing is missed.
     """
+    from durachart.app.cli.arguments import pairs
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.lookup import note_missing, require_machine
     from durachart.app.cli.session import run
@@ -52,6 +77,11 @@ def watch(
 
     if until_done and not instances:
         raise Failure(ExitCode.USAGE, "--until-done needs the ids of the instances to wait for")
+    labels = pairs(label or [], "--label")
+    if instances and (status or state or tag or labels):
+        raise Failure(
+            ExitCode.USAGE, "--status, --state, --tag and --label narrow all of a machine; leave the ids out"
+        )
 
     def interrupted(failure: ServerError, wait: timedelta) -> None:
         if ERR.is_terminal:
@@ -63,8 +93,14 @@ def watch(
         watched = client.watch(
             machine,
             *(instances or ()),
+            state_ids=state or (),
+            tags=tag or (),
+            labels=labels,
+            status=status,
             resume_token=resume,
             end_on_final=until_done,
+            conflate=conflate,
+            include_tokens=tokens,
             on_interrupt=interrupted,
         )
         async with watched:
@@ -83,12 +119,18 @@ def _show_json(event: WatchEvent) -> None:
 def _show(event: WatchEvent) -> None:
     from durachart.app.cli.rendering import instant, value_text
     from durachart.app.cli.terminal import ERR, OUT
-    from durachart_client import InstanceDeleted, Snapshot, Transition
+    from durachart_client import Gap, InstanceDeleted, Snapshot, Tokens, Transition
 
     match event:
         case Snapshot(state=state):
             value = OUT.style(value_text(state.value), "bold")
             _columns(instant(state.updated_at), state.instance, state.version, "", value)
+        case Gap(state=state):
+            value = OUT.style(value_text(state.value), "bold")
+            _columns(instant(state.updated_at), state.instance, state.version, "(skipped)", value)
+        case Tokens(instance=instance, events=events):
+            for one in events:
+                _text(instance, one)
         case Transition():
             _transition(event)
         case InstanceDeleted(instance=instance, entry=entry):
@@ -110,6 +152,22 @@ def _transition(event: Transition) -> None:
     effects = [f"{'emits' if one.emitted else 'asks for'} {one.type}" for one in entry.effects]
     what = entry.event_type or "(created)"
     _columns(instant(entry.created_at), state.instance, state.version, what, change, *effects)
+
+
+def _text(instance: InstanceRef, event: TokenEvent) -> None:
+    import json
+
+    from durachart.app.cli.terminal import OUT
+    from durachart_client import AttemptStarted, Text
+
+    match event:
+        case Text(text=text):
+            cells = [str(instance), "text", json.dumps(text, ensure_ascii=False)]
+        case AttemptStarted(attempt=attempt, model=model):
+            cells = [str(instance), "begins", f"attempt {attempt}", model]
+        case _:
+            cells = [str(instance), "ends", event.outcome, event.error_message]
+    OUT.line(("  " if OUT.is_terminal else "\t").join(cell for cell in cells if cell))
 
 
 def _columns(moment: str, instance: InstanceRef, version: int, *rest: str) -> None:
