@@ -139,6 +139,14 @@ def streamed(correlation_id: str, request: pb.SendEventRequest) -> pb.StreamEven
     return pb.StreamEventsRequest(correlation_id=correlation_id, send_event=request)
 
 
+def together(*events: pb.StreamEventsRequest) -> pb.StreamEventsRequest:
+    """The same events in one message."""
+    entries = [
+        pb.StreamEvent(correlation_id=each.correlation_id, send_event=each.send_event) for each in events
+    ]
+    return pb.StreamEventsRequest(events=entries)
+
+
 async def results_of(call: Any) -> AsyncIterator[pb.StreamEventsResult]:
     """The results of a stream, until it ends, however many came in a message."""
     while (message := await call.read()) is not grpc.aio.EOF:
@@ -261,22 +269,92 @@ async def test_a_stream_answers_what_was_recorded_again(server: Serving) -> None
         assert (info.metadata.get("replayed") == "true") is replayed
 
 
-async def test_a_stream_reads_on_only_while_its_window_has_room(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_one_message", [False, True])
+async def test_a_stream_takes_events_only_while_its_window_has_room(
+    tmp_path: Path, in_one_message: bool
+) -> None:
     async with served(tmp_path, window=4) as server:
         await server.running.create()
         server.store.let.clear()
         call = server.stream()
-        for number in range(10):
-            await call.write(streamed(str(number), event("ADD")))
-        await until(lambda: server.running.runtime.queue_depth == 3)  # one is on its way to the disk
-        # Nothing more is read however long one waits: an event of another call gets its turn before them.
+        events = [streamed(str(number), event("ADD")) for number in range(10)]
+        for request in [together(*events)] if in_one_message else events:
+            await call.write(request)
+        # On their way to the disk are those that were read at once; the rest of the window waits.
+        behind = 0 if in_one_message else 3
+        await until(lambda: server.store.waiting and server.running.runtime.queue_depth == behind)
+        # Nothing more is taken however long one waits: an event of another call gets its turn before them.
         other = asyncio.create_task(server.running.send("ADD"))
-        await until(lambda: server.running.runtime.queue_depth == 4)
+        await until(lambda: server.running.runtime.queue_depth == behind + 1)
         server.store.let.set()
         assert (await other).state.version == 5
         await call.done_writing()
         answers = [answer.response.state.version async for answer in results_of(call)]
         assert answers == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+
+
+async def test_several_events_in_a_message_are_judged_in_order_and_each_is_answered(server: Serving) -> None:
+    await server.running.create()
+    call = server.stream()
+    adds = [streamed(str(number), event("ADD")) for number in range(20)]
+    await call.write(
+        together(*adds[:10], streamed("refused", event("NOPE")), streamed("malformed", event("")))
+    )
+    await call.write(adds[10])
+    await call.write(together(*adds[11:], streamed("x" * 129, event("ADD"))))
+    await call.done_writing()
+    answers = {answer.correlation_id: answer async for answer in results_of(call)}
+    assert [answers[str(number)].response.state.version for number in range(20)] == list(range(1, 21))
+    assert reason_of(answers["refused"].error) == "EVENT_NOT_ALLOWED"
+    assert reason_of(answers["malformed"].error) == "REQUEST_INVALID"
+    assert reason_of(answers["x" * 129].error) == "REQUEST_INVALID"
+    assert len(answers) == 23
+
+
+async def test_a_message_that_breaks_the_contract_ends_the_stream_after_the_answers(server: Serving) -> None:
+    await server.running.create()
+    call = server.stream()
+    await call.write(streamed("a", event("ADD")))
+    both = together(streamed("b", event("ADD")))
+    both.correlation_id = "c"
+    await call.write(both)
+    results = results_of(call)
+    assert (await anext(results)).correlation_id == "a"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await anext(results)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_is_answered_meanwhile_goes_together_up_to_a_bound(server: Serving) -> None:
+    await server.running.create()
+    server.store.let.clear()
+    call = server.stream()
+    await call.write(streamed("first", event("ADD")))
+    await until(lambda: server.store.waiting)
+    await call.write(together(*[streamed(str(number), event("ADD")) for number in range(70)]))
+    await until(lambda: server.running.runtime.queue_depth == 70)
+    server.store.let.set()
+    await call.done_writing()
+    assert [len(message.results) async for message in call] == [1, 64, 6]
+
+
+async def test_a_response_is_bounded_and_a_larger_answer_goes_alone(tmp_path: Path) -> None:
+    bounds = RuntimeSettings(max_event_bytes=2_000_000, max_context_bytes=2_000_000)
+    sizes = {"a": 400_000, "b": 600_000, "c": 100_000, "d": 1_500_000, "e": 10}
+    async with served(tmp_path, bounds) as server:
+        for name in sizes:
+            await server.running.create(key(name))
+        server.store.let.clear()
+        call = server.stream()
+        await call.write(streamed("a", event("ADD", name="a")))
+        await until(lambda: server.store.waiting)
+        for name, size in sizes.items():
+            await call.write(streamed(name, event("NOTE", f'{{"who":"{"x" * size}"}}', name)))
+        await until(lambda: server.running.runtime.queue_depth == len(sizes))
+        server.store.let.set()
+        await call.done_writing()
+        messages = [[result.correlation_id for result in message.results] async for message in call]
+        assert messages == [["a"], ["a", "b"], ["c"], ["d"], ["e"]]
 
 
 async def test_what_was_judged_is_carried_through_when_the_stream_is_cut(server: Serving) -> None:

@@ -103,6 +103,15 @@ def test_what_the_contract_allows_passes(request_: Message) -> None:
         (instances.ListInstancesRequest(namespace="a b", status=9), ["namespace", "status"]),
         (instances.SendEventsRequest(), ["requests"]),
         (instances.SendEventsRequest(requests=[event()] * 1001), ["requests"]),
+        (instances.StreamEventsRequest(events=[instances.StreamEvent()] * 1001), ["events"]),
+        (
+            instances.StreamEventsRequest(events=[instances.StreamEvent()], correlation_id="a"),
+            ["events"],
+        ),
+        (
+            instances.StreamEventsRequest(events=[instances.StreamEvent()], send_event=event()),
+            ["events"],
+        ),
         (
             instances.PreviewEventRequest(instance=ref(), version=-1, view=9),
             ["event.type", "version", "view"],
