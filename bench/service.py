@@ -77,6 +77,7 @@ CASES = [
     Case("  with deadlines", "sqlite", ECHO, 0, {"deadline": True}),
     Case("  on one instance", "sqlite", SPREAD, 0.9, {"instances": 1}),
     Case("StreamEvents", "sqlite", SPREAD, 2.5, {"mode": "stream", "callers": 256}),
+    Case("  one event a message", "sqlite", SPREAD, 0, {"mode": "singly", "callers": 256}),
     Case(POSTGRES_CASE, "postgres", SPREAD, 0.8, {}),
     Case(BASELINE, "baseline", "", 0, {}),
     Case(ECHO_ONE, "echo", "", 0, {"callers": 1}),
@@ -119,9 +120,7 @@ class Bench:
             stack.callback(server.stop)
             self._load.run(server.address, create=True, instances=instances)
         self.cases = [
-            case
-            for case in CASES
-            if case.server in self._servers and (STREAMS or case.options.get("mode") != "stream")
+            case for case in CASES if case.server in self._servers and (STREAMS or "mode" not in case.options)
         ]
         self.rounds: list[dict[str, Measured]] = []
         self.fsyncs: list[float] = []
