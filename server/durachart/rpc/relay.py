@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -23,7 +23,7 @@ from durachart.rpc.context import CallContext, Entry
 from durachart.rpc.gen import token_service_pb2 as pb
 from durachart.runtime.errors import RelayUnavailable
 from durachart.runtime.generation_frames import GenerationOutcome, TokenAttemptStarted, TokenEnd, TokenFrame
-from durachart.runtime.nodes import Nodes
+from durachart.runtime.nodes import Nodes, RelayRow
 from durachart.store.errors import StoreFailed
 from durachart.store.keys import InstanceKey
 
@@ -80,7 +80,11 @@ class RelaySigner:
 
     def is_node(self, ctx: CallContext, method: str, effect_id: str) -> bool:
         """Whether the call was made by another node."""
-        expires, _, mac = ctx.metadata.get(RELAY_HEADER).partition(".")
+        return self.is_right({RELAY_HEADER: ctx.metadata.get(RELAY_HEADER)}, method, effect_id)
+
+    def is_right(self, headers: Mapping[str, str], method: str, effect_id: str) -> bool:
+        """Whether the headers are those of another node."""
+        expires, _, mac = headers.get(RELAY_HEADER, "").partition(".")
         if not self._secret or not (expires.isascii() and expires.isdecimal()) or len(expires) > 12:
             return False
         if not hmac.compare_digest(mac.encode(), self._mac(method, effect_id, expires).encode()):
@@ -103,9 +107,10 @@ class NodeRelay:
         self.find_relay = nodes.find_relay
 
     async def watch(
-        self, address: str, key: InstanceKey, effect_id: str, attempt: int, offset: int
+        self, relay: RelayRow, key: InstanceKey, effect_id: str, attempt: int, offset: int
     ) -> AsyncGenerator[list[TokenFrame], None]:
         """See `OtherNodes.watch`."""
+        address = relay.address
         request = pb.WatchTokensRequest(
             instance=convert.instance_ref(key), effect_id=effect_id, attempt=attempt, offset=offset
         )
@@ -114,7 +119,7 @@ class NodeRelay:
         async with aclosing(received) as messages:
             async for message in messages:
                 try:
-                    frames = [_frame_of(frame) for frame in pb.WatchTokensResponse.FromString(message).frames]
+                    frames = [frame_of(frame) for frame in pb.WatchTokensResponse.FromString(message).frames]
                 except (DecodeError, ValueError) as error:
                     raise ConnectionError(f"the node at {address} sent what cannot be read") from error
                 yield frames
@@ -149,7 +154,7 @@ class NodeRelay:
             raise RelayUnavailable from error
 
 
-def _frame_of(frame: pb.TokenFrame) -> TokenFrame:
+def frame_of(frame: pb.TokenFrame) -> TokenFrame:
     """What a node says; of an end no more than that it is one, for the store says how."""
     body: TokenAttemptStarted | str | TokenEnd = frame.text
     match frame.WhichOneof("body"):

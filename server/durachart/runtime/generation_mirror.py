@@ -42,9 +42,9 @@ class OtherNodes(Protocol):
         """Which other node has the text of the attempt that is being made; None: none. Raises StoreFailed."""
 
     def watch(
-        self, address: str, key: InstanceKey, effect_id: str, attempt: int, offset: int
+        self, relay: RelayRow, key: InstanceKey, effect_id: str, attempt: int, offset: int
     ) -> AsyncGenerator[Sequence[TokenFrame], None]:
-        """What the node at ``address`` has of the text, as `TokenRelay.watch_here` gives it.
+        """What that node has of the text, as `TokenRelay.watch_here` gives it.
 
         Raises:
             ConnectionError: It cannot be called, or the stream broke.
@@ -128,7 +128,7 @@ class Mirror:
         if self._text is not None and channel.text is self._text and channel.attempt == relay.attempt:
             attempt, offset = channel.attempt, len(self._text)
         came = False
-        watching = self._others.watch(relay.address, self._key, self._effect_id, attempt, offset)
+        watching = self._others.watch(relay, self._key, self._effect_id, attempt, offset)
         async with aclosing(watching) as batches:
             async for frames in batches:
                 came = True

@@ -15,6 +15,8 @@ from durachart.store.errors import StoreFailed
 from durachart.store.keys import InstanceKey
 from durachart.store.nodes import SERVER_HOLDER, NodeTable, RelayRow
 
+__all__ = ["Nodes", "RelayRow"]
+
 _log = logging.getLogger(__name__)
 
 _REFRESHES_PER_LEASE: Final = 3

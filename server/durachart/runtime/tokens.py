@@ -243,6 +243,18 @@ class TokenRelay:
             channel.relayed -= 1
             self._release(effect_id, channel)
 
+    def read_here(self, effect_id: str, attempt: int, offset: int) -> list[TokenFrame]:
+        """What `watch_here` would yield now; empty when there is nothing new, or nothing here.
+
+        Raises:
+            InvalidArgument: As in `watch`.
+        """
+        _check_position(attempt, offset)
+        channel = self._channels.get(effect_id)
+        if channel is None or not channel.has_own_text:
+            return []
+        return Cursor(effect_id, attempt, offset).follow(channel)
+
     def _channel(self, effect_id: str) -> Channel:
         channel = self._channels.get(effect_id)
         if channel is None:

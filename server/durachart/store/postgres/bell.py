@@ -13,7 +13,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import asyncpg
 
@@ -26,6 +26,22 @@ CHANNEL: Final = "durachart"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+class Bell(Protocol):
+    """Tells the nodes of a database what they may want to look at."""
+
+    def listen(self, listener: HintListener) -> None:
+        """Call ``listener`` on the loop with what other nodes may have changed."""
+
+    def ring(self, hints: Hint) -> None:
+        """Tell the other nodes soon."""
+
+    def start(self, uid: str) -> None:
+        """Begin to ring and to hear for the database ``uid``."""
+
+    async def close(self) -> None:
+        """End. May be called again."""
 
 
 class PostgresBell:
@@ -56,8 +72,12 @@ class PostgresBell:
         self._pending |= hints
         self._wake.set()
 
-    def start(self) -> None:
-        """Begin to ring and to hear; failures are logged and tried again."""
+    def start(self, uid: str) -> None:
+        """Begin to ring and to hear; failures are logged and tried again.
+
+        Args:
+            uid: Of the database. Its channel is its own, whatever its uid.
+        """
         self._tasks = (
             asyncio.create_task(self._keep_ringing(), name="durachart-bell-rings"),
             asyncio.create_task(self._keep_hearing(), name="durachart-bell-hears"),

@@ -32,7 +32,7 @@ from durachart.store.keys import InstanceKey
 from durachart.store.migrate import upgrade
 from durachart.store.nodes import RelayRow
 from durachart.store.postgres import leases, nodes, retention, timers
-from durachart.store.postgres.bell import PostgresBell
+from durachart.store.postgres.bell import Bell, PostgresBell
 from durachart.store.postgres.commit import commit
 from durachart.store.postgres.connections import MIGRATION_LOCK, connect, prepare
 from durachart.store.postgres.failures import FAILURES, describe, describe_opening
@@ -93,6 +93,7 @@ class PostgresStore(Reads):
         target: PostgresTarget,
         settings: PostgresSettings | None = None,
         *,
+        bell: Bell | None = None,
         new_uid: Callable[[], str] = _new_uid,
     ) -> None:
         """Keep everything in one database.
@@ -100,6 +101,7 @@ class PostgresStore(Reads):
         Args:
             target: Which one; it exists, and its user may make tables in it.
             settings: None: as they are by default.
+            bell: How nodes tell each other what they did; None: through the database.
             new_uid: Makes the identity of a new database, 32 characters.
         """
         self._target = target
@@ -110,7 +112,7 @@ class PostgresStore(Reads):
         self._sessions = Sessions()
         # Where cutting journals goes on.
         self._cut_after: InstanceKey | None = None
-        self.bell: Final = PostgresBell(self._connect)
+        self.bell: Final[Bell] = bell or PostgresBell(self._connect)
         super().__init__(self._reading_engine(), describe, _read_final_revision)
 
     @property
@@ -140,7 +142,7 @@ class PostgresStore(Reads):
                 raise StoreNotOpened(describe_opening(error, self._target)) from error
             raise
         if self._settings.doorbell:
-            self.bell.start()
+            self.bell.start(self._uid)
 
     async def close(self) -> None:
         """See ``Store``."""
