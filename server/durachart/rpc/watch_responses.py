@@ -7,7 +7,7 @@ object's identity. A response is put together of encoded frames: fields of a mes
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from durachart.rpc import convert
 from durachart.rpc.gen import state_machine_service_pb2 as pb
@@ -18,6 +18,7 @@ from durachart.runtime.views import WatchFrame, WatchTransition
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
 _KEPT_BYTES: Final = 4 * 1024 * 1024
 _KEPT_FRAMES: Final = 1_024
+_KEPT_BATCHES: Final = 8
 
 
 class WatchResponses:
@@ -26,13 +27,29 @@ class WatchResponses:
     def __init__(self) -> None:
         self._recent = _Kept()
         self._before = _Kept()
+        self._made: dict[tuple[int, ...], _Made] = {}
 
-    def of(self, batch: Sequence[WatchFrame]) -> Iterator[tuple[pb.WatchStateResponse, str]]:
-        """Responses with these frames, at least one, in order; each with the token of its last frame.
+    def of(self, batch: Sequence[WatchFrame]) -> Sequence[tuple[pb.WatchStateResponse, str]]:
+        """Responses with these frames, in order; each with the token of its last frame.
+
+        Watchers that keep up are told the same at the same time, and share what is returned: nobody changes
+        it.
 
         Args:
             batch: At least one frame.
         """
+        if not isinstance(batch[0], WatchTransition):
+            return list(self._joined(batch))
+        identity = tuple(map(id, batch))
+        made = self._made.get(identity)
+        if made is None:
+            made = _Made(tuple(batch), tuple(self._joined(batch)))
+            if len(self._made) == _KEPT_BATCHES:
+                del self._made[next(iter(self._made))]
+            self._made[identity] = made
+        return made.responses
+
+    def _joined(self, batch: Sequence[WatchFrame]) -> Iterator[tuple[pb.WatchStateResponse, str]]:
         encoded: list[bytes] = []
         size = 0
         token = ""
@@ -59,6 +76,13 @@ class WatchResponses:
             self._before, self._recent = self._recent, _Kept()
         self._recent.keep(identity, frame, data)
         return data
+
+
+class _Made(NamedTuple):
+    """Responses, and the frames that they are of, which makes their identity theirs."""
+
+    frames: tuple[WatchFrame, ...]
+    responses: tuple[tuple[pb.WatchStateResponse, str], ...]
 
 
 class _Kept:

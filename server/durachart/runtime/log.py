@@ -22,9 +22,23 @@ from durachart.store.rows import JournalRow
 
 
 class Transition:
-    """One accepted row with the state it made; what watchers are shown of it is made once for all of them."""
+    """One accepted row with the state it made; what watchers are shown of it is made once for all of them.
 
-    __slots__ = ("_frames", "_states", "entry", "instance", "key", "revision", "running", "shown")
+    Attributes:
+        size_bytes: About what its texts hold in memory.
+    """
+
+    __slots__ = (
+        "_frames",
+        "_states",
+        "entry",
+        "instance",
+        "key",
+        "revision",
+        "running",
+        "shown",
+        "size_bytes",
+    )
 
     def __init__(
         self,
@@ -49,15 +63,10 @@ class Transition:
         self.entry: LogEntry = LogEntry(revision, row)
         self.shown = effects
         self.running = running
+        self.size_bytes = len(instance.context_json) + len(row.data) + len(row.effects or "")
         # Most are never shown.
         self._states: dict[View, InstanceState] | None = None
         self._frames: dict[tuple[View, bool], WatchTransition] | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """About what its texts hold in memory."""
-        row = self.entry.row
-        return len(self.instance.context_json) + len(row.data) + len(row.effects or "")
 
     @property
     def finishes(self) -> bool:

@@ -17,10 +17,11 @@ took.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import timedelta
 from functools import partial
+from itertools import groupby
 from random import uniform
 from typing import Final, TypeVar
 
@@ -35,7 +36,7 @@ from durachart.runtime.errors import (
 )
 from durachart.runtime.history import History
 from durachart.runtime.instance_filter import ActiveStates, InstanceFilter
-from durachart.runtime.log import Change, Deletion, RecentLog
+from durachart.runtime.log import Change, Deletion, RecentLog, Transition
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
@@ -125,12 +126,11 @@ class Watches:
     def _committed(self, changes: list[Change], _newest: int) -> None:
         if not self.live:
             return
-        for change in changes:
-            key = change.key
-            for watcher in self.by_key.get(key, ()):
-                watcher.offer(change)
-            for watcher in self.by_machine.get((key.namespace, key.machine_id), ()):
-                watcher.offer(change)
+        # A watcher is in one of the two, and is offered what it wants in the order of the log.
+        if self.by_key:
+            _offer(self.by_key, changes, _key_of)
+        if self.by_machine:
+            _offer(self.by_machine, changes, _machine_of)
 
     async def watch(self, spec: WatchSpec) -> AsyncGenerator[list[WatchFrame], None]:
         """Frames in order, in lists of at least one.
@@ -444,6 +444,7 @@ class _Watch:
 
     def _frames(self, changes: Sequence[Change | Latest]) -> list[WatchFrame]:
         view: View = self._spec.view
+        matches = self._matching.after
         frames: list[WatchFrame] = []
         for change in changes:
             token = partial(self._tokens.make, ResumePoint(change.revision))
@@ -454,12 +455,16 @@ class _Watch:
             elif isinstance(change, Deletion):
                 frames.append(self._latest(change, token()))
             else:
-                if change.finishes:
-                    self._unfinished.discard(change.key)
-                elif change.entry.row.cause == "create" and self._match.keys is not None:
-                    self._unfinished.add(change.key)  # anew, after a deletion
-                frames.append(change.frame(view, self._matching.after(change), token))
+                if self._spec.end_on_final:
+                    self._note_end(change)
+                frames.append(change.frame(view, matches(change), token))
         return frames
+
+    def _note_end(self, change: Transition) -> None:
+        if change.finishes:
+            self._unfinished.discard(change.key)
+        elif change.entry.row.cause == "create":
+            self._unfinished.add(change.key)  # anew, after a deletion
 
     def _latest(self, told: Gap | Deletion, token: str) -> WatchFrame:
         key = told.key
@@ -492,6 +497,24 @@ class _Watch:
             _remove(watches.by_machine, self._match.machine, watcher)
         for key in self._keys:
             _remove(watches.by_key, key, watcher)
+
+
+def _key_of(change: Change) -> InstanceKey:
+    return change.key
+
+
+def _machine_of(change: Change) -> tuple[str, str]:
+    return change.key.namespace, change.key.machine_id
+
+
+def _offer(index: Mapping[_K, set[Watcher]], changes: list[Change], of: Callable[[Change], _K]) -> None:
+    for what, run in groupby(changes, of):
+        watchers = index.get(what)
+        if watchers:
+            told = list(run)
+            size_bytes = sum(change.size_bytes for change in told)
+            for watcher in watchers:
+                watcher.offer(told, size_bytes)
 
 
 def _remove(index: dict[_K, set[Watcher]], key: _K, watcher: Watcher) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from durachart.runtime.log import Change
@@ -33,19 +33,34 @@ class Watcher:
         self._wants = wants
         self._waiter: asyncio.Future[None] | None = None
 
-    def offer(self, change: Change) -> None:
-        """Keep a change, unless there are too many or nobody wants it."""
-        if self.behind or not (self._wants is None or self._wants(change)):
+    def offer(self, changes: Sequence[Change], size_bytes: int) -> None:
+        """Keep changes that came together, unless there are too many or nobody wants them.
+
+        Args:
+            changes: At least one, in the order of the log.
+            size_bytes: Of all of them.
+        """
+        if self.behind:
             return
-        self._bytes += change.size_bytes
-        if len(self.pending) >= self._most or (self._bytes > _MOST_PENDING_BYTES and self.pending):
+        if self._wants is not None:
+            changes = [change for change in changes if self._wants(change)]
+            if not changes:
+                return
+            size_bytes = sum(change.size_bytes for change in changes)
+        self._bytes += size_bytes
+        too_large = self._bytes > _MOST_PENDING_BYTES and self.pending
+        if too_large or len(self.pending) + len(changes) > self._most:
             self.fall_behind()
             return
-        self.pending.append(change)
+        self.pending.extend(changes)
         self.wake()
 
     def take(self, limit: int) -> list[Change]:
         """The oldest that are kept."""
+        if len(self.pending) <= limit:
+            taken = self.pending
+            self.clear()
+            return taken
         taken, self.pending = self.pending[:limit], self.pending[limit:]
         self._bytes -= sum(change.size_bytes for change in taken)
         return taken
