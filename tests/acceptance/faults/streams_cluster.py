@@ -1,7 +1,7 @@
 """Nodes on one database, each behind a proxy of its own, and everything that may happen to them.
 
-Clients reach a node through one proxy, and on PostgreSQL a node reaches the database through another. A third
-stands before whichever node serves, for a client that knows one address only.
+Clients, and other nodes, reach a node through one proxy, and on PostgreSQL a node reaches the database
+through another. A third stands before whichever node serves, for a client that knows one address only.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Fault(StrEnum):
     KILL = "killed"
     RESTART = "restarted"
     HALT = "halted"
-    CUT = "cut off from clients"
-    SILENT = "silent to clients"
+    CUT = "cut off from everybody"
+    SILENT = "silent to everybody"
     DATABASE_CUT = "cut off from the database"
     DATABASE_SILENT = "unheard by the database"
     DATABASE_REFUSED = "refused by the database"
@@ -156,7 +156,8 @@ class Cluster:
                 assert database is proxy
                 front = await stack.enter_async_context(FaultProxy.before(f"127.0.0.1:{port}"))
                 own = place._replace(netloc=f"{place.username}@{proxy.address}").geturl()
-                made.append(Node(port, front, ["--db", own, *options], proxy))
+                arguments = ["--db", own, "--advertise", front.address, *options]
+                made.append(Node(port, front, arguments, proxy))
             roving = await stack.enter_async_context(FaultProxy.before(made[0].front.target))
             for node in made:
                 await node.start(nursery, lease_ms)

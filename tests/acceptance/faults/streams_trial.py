@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from durachart_client import Client, RetryPolicy, ServerError
+from durachart_client import Client, RetryPolicy, ServerError, Synced, Transition
 from tests.acceptance.faults import evidence
 from tests.acceptance.faults.kill_cycles import Trial
 from tests.acceptance.faults.ledger import MACHINE_ID
@@ -32,6 +33,7 @@ from tests.processes import PATIENCE_S
 
 SHAPE: Final = Shape(writers=8, rate=120.0, spread=12, timeout_ms=700)
 _CHURNED: Final = 3
+_IDLE_S: Final = 1.2
 _UNKNOWN: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
 
 
@@ -113,6 +115,40 @@ class Report:
             f"{_listed(self.happened)}; {self.changes} changes; frames: {_listed(self.kinds)}; connections "
             f"ended: {_listed(self.losses)}; {self.bells[0]} of {sum(self.bells)} doorbells hidden"
         )
+
+
+async def delays_without_bells(cluster: Cluster, instance_id: str, events: int) -> list[float]:
+    """Seconds from the answer of an event at one node until a watcher at another has it, all bells hidden."""
+    delays = []
+    arrived: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
+
+    async def watch(client: Client, synced: asyncio.Event) -> None:
+        async for event in client.watch(MACHINE_ID, instance_id):
+            if isinstance(event, Transition):
+                arrived.put_nowait((event.state.version, time.monotonic()))
+            elif isinstance(event, Synced):
+                synced.set()
+
+    first, last = cluster.addresses[0], cluster.addresses[-1]
+    cluster.hide_bells(1)
+    async with Client(first) as writer, Client(last) as reader, asyncio.timeout(PATIENCE_S):
+        await writer.create(MACHINE_ID, instance_id)
+        synced = asyncio.Event()
+        watching = asyncio.create_task(watch(reader, synced))
+        await synced.wait()
+        for number in range(events):
+            # The longer nothing happens, the more seldom a node looks.
+            await asyncio.sleep(_IDLE_S)
+            sent = await writer.send(MACHINE_ID, instance_id, "ADD", {"n": number + 1})
+            answered_at = time.monotonic()
+            version = -1
+            while version < sent.state.version:
+                version, at = await arrived.get()
+                delays.append(max(at - answered_at, 0.0))
+        watching.cancel()
+        await asyncio.wait({watching})
+    cluster.hide_bells(0)
+    return delays
 
 
 def _listed(counts: Counter[Any]) -> str:

@@ -16,13 +16,14 @@ from tests.acceptance.faults.load import Load, Shape
 from tests.acceptance.faults.servers import Nursery
 from tests.acceptance.faults.streams_cluster import Cluster, Fault, faults
 from tests.acceptance.faults.streams_tokens import MODEL, Tales, Teller, publish
-from tests.acceptance.faults.streams_trial import StreamTrial
+from tests.acceptance.faults.streams_trial import StreamTrial, delays_without_bells
 from tests.postgres import NoPostgres, PostgresServer, postgres
 from tests.providers.sse_server import running_sse_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-KILLS = 10
+KILLS, UNHEARD = 10, 2
+TALES_SUFFER = [Fault.KILL] * 3 + [Fault.HALT, Fault.CUT, Fault.SILENT]
 LEASE_MS = 1_000
 BESIDE = Shape(writers=4, rate=60.0, spread=6, timeout_ms=700)
 
@@ -56,7 +57,7 @@ async def test_watchers_of_a_node_that_fails_in_every_way_get_everything_once(
     shutil.copytree(published, data)
     trial = Trial(nursery, lambda: sqlite_engine(data / "durachart.db"), [], chance.randrange(2**32))
     async with Cluster.on_file(nursery, data, chance) as cluster:
-        report = await StreamTrial(trial, cluster, "f").run(faults(KILLS, 2, chance))
+        report = await StreamTrial(trial, cluster, "f").run(faults(KILLS, 1, chance))
     print(report)
     assert report.happened[Fault.KILL] == KILLS
 
@@ -76,6 +77,19 @@ async def test_watchers_of_two_nodes_that_fail_in_every_way_get_everything_once(
     assert report.bells[0] > 0
 
 
+async def test_doorbells_that_are_all_lost_cost_no_event(
+    nursery: Nursery, database: PostgresServer, chance: random.Random
+) -> None:
+    """F8: a node that hears nothing of the other looks by itself; the long run holds it to a second."""
+    url = await database.create_store()
+    await Trial(nursery, lambda: postgres_engine(url), ["--db", url], 0).publish()
+    async with Cluster.on_postgres(nursery, database, url, chance) as cluster:
+        delays = await delays_without_bells(cluster, "unheard", UNHEARD)
+        print(f"later by {', '.join(f'{delay * 1000:.0f} ms' for delay in delays)}; {cluster.bells}")
+        assert len(delays) == UNHEARD
+        assert cluster.bells[0] > 0
+
+
 async def follow_tales(trial: Trial, cluster: Cluster, teller: Teller, what: Sequence[Fault]) -> str:
     """Tell tales while all of this happens, and check what their viewers got."""
     load = Load(cluster.addresses, trial.chance.randrange(2**32), "t", BESIDE)
@@ -83,7 +97,7 @@ async def follow_tales(trial: Trial, cluster: Cluster, teller: Teller, what: Seq
     tales = Tales(cluster, "t", trial.chance.randrange(2**32))
     load.start()
     tales.start()
-    await cluster.suffer(load, what)
+    await cluster.suffer(load, trial.chance.sample(what, len(what)))
     await tales.stop()
     summary = await tales.check(teller)
     await trial.finish(load, *cluster.servers)
@@ -101,7 +115,7 @@ async def test_viewers_of_generations_on_a_node_that_fails_get_the_stored_text(
     async with running_sse_server(teller.tell) as provider:
         options = ["--openai-base-url", f"{provider.url}/v1", "--llm-model", MODEL]
         async with Cluster.on_file(nursery, data, chance, *options, lease_ms=LEASE_MS) as cluster:
-            print(await follow_tales(trial, cluster, teller, faults(4, 1, chance)))
+            print(await follow_tales(trial, cluster, teller, TALES_SUFFER))
 
 
 async def test_viewers_on_other_nodes_get_the_stored_text_whatever_fails(
@@ -116,5 +130,5 @@ async def test_viewers_on_other_nodes_get_the_stored_text_whatever_fails(
         options = ["--openai-base-url", f"{provider.url}/v1", "--llm-model", MODEL]
         cluster_of = Cluster.on_postgres(nursery, database, url, chance, *options, lease_ms=LEASE_MS)
         async with cluster_of as cluster:
-            what = faults(4, 1, chance, on_postgres=True)
+            what = [*TALES_SUFFER, Fault.DATABASE_SILENT, Fault.DATABASE_CUT]
             print(await follow_tales(trial, cluster, teller, what))
