@@ -65,9 +65,10 @@ class EventSender:
             result.error.CopyFrom(error_of(error, self._method).status())
 
 
-async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest]) -> list[pb.SendEventResult]:
+async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest]) -> pb.SendEventsResponse:
     """Send events together, so that they share transactions; one result for each, in the order given."""
-    results: list[pb.SendEventResult] = [pb.SendEventResult() for _ in requests]
+    response = pb.SendEventsResponse()
+    results = [response.results.add() for _ in requests]
     missing = len(results)
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -86,7 +87,7 @@ async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest])
     finally:
         for offer in offers:
             offer.withdraw()
-    return results
+    return response
 
 
 class EventStream:
@@ -94,7 +95,7 @@ class EventStream:
 
     Args:
         sender: What sends them.
-        window: How many may be unanswered before no more are read, >= 1. An answer counts as long as its
+        window: How many may be unanswered before no more are taken, >= 1. An answer counts as long as its
             reader has not made room for it.
     """
 

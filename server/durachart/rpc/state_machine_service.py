@@ -65,8 +65,7 @@ class StateMachineHandlers:
 
     async def send_events(self, request: pb.SendEventsRequest, ctx: CallContext) -> pb.SendEventsResponse:
         """Send several events, each for itself."""
-        results = await send_all(EventSender(self._runtime, ctx), request.requests)
-        return pb.SendEventsResponse(results=results)
+        return await send_all(EventSender(self._runtime, ctx), request.requests)
 
     async def stream_events(
         self, requests: AsyncIterator[pb.StreamEventsRequest], ctx: CallContext
