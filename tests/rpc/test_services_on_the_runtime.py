@@ -183,6 +183,33 @@ async def test_lists_are_paged(client: Client) -> None:
     assert (await client.refused(f"{INSTANCES}/ListInstances", bad)).info.reason == "PAGE_TOKEN_INVALID"
 
 
+async def test_lists_and_watches_are_narrowed_by_state_label_and_expression(client: Client) -> None:
+    """E8: instances are found by state and by fields."""
+    mine = {"narrow": client.prefix}
+    for name in ("x", "y"):
+        await client.create(name, labels=mine)
+    await client.send("y", "ADD_ITEM", ITEM)
+    await client.send("y", "CANCEL")
+    wanted = instances.ListInstancesRequest(labels=mine, state_ids=["order.draft"], filter="version < 3")
+    listed = await client.ask(f"{INSTANCES}/ListInstances", wanted)
+    assert [state.instance for state in listed.instances] == [client.ref("x")]
+    wrong = await client.refused(
+        f"{INSTANCES}/ListInstances", instances.ListInstancesRequest(filter="context. >")
+    )
+    assert (wrong.code, wrong.info.reason) == ("INVALID_ARGUMENT", "REQUEST_INVALID")
+    narrowed = instances.WatchFilter(machine_id="order", labels=mine, state_ids=["order.draft"])
+    watch = client.start(f"{INSTANCES}/WatchState", instances.WatchStateRequest(filter=narrowed))
+    frames: list[Any] = []
+    while not frames or frames[-1].WhichOneof("body") != "synced":
+        frames.extend((await watch.read()).frames)
+    assert [frame.snapshot.instance for frame in frames[:-1]] == [client.ref("x")]
+    await client.send("x", "CANCEL")
+    while frames[-1].WhichOneof("body") != "transition":
+        frames.extend((await watch.read()).frames)
+    assert not frames[-1].transition.matches
+    await watch.cancel()
+
+
 async def test_a_watch_begins_with_what_is_and_goes_on_with_what_happens(client: Client) -> None:
     """F1, F3: state changes are streamed."""
     await client.create("o")
