@@ -37,9 +37,7 @@ class Scope:
     def __init__(self, variables: Mapping[str, Type]) -> None:
         unknown = set(variables) - set(_KNOWN)
         if unknown:
-            raise ValueError(
-                f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(_KNOWN)}"
-            )
+            raise ValueError(f"no such variable: {', '.join(sorted(unknown))}; there are {', '.join(_KNOWN)}")
         self.kept: dict[tuple[str, Type | None], Expression] = {}
         # In one order, whatever the caller's: error messages list them.
         self.variables: Mapping[str, Type] = MappingProxyType(
