@@ -6,10 +6,22 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
+from datetime import timedelta
 
 import pytest
 
-from durachart_client import AttemptStarted, Client, GenerationEnd, Text
+from durachart_client import (
+    AttemptStarted,
+    Client,
+    Effect,
+    GenerationEnd,
+    Json,
+    LeaseLost,
+    RequestInvalid,
+    Text,
+    TokenWriter,
+    Worker,
+)
 from tests.postgres import PostgresServer
 from tests.processes import Server
 from tests.providers.aimock import Aimock, running_aimock
@@ -46,6 +58,7 @@ class Viewer:
     def __init__(self, client: Client, instance: str, effect_id: str = "") -> None:
         self.texts: dict[int, str] = {}
         self.begun = asyncio.Event()
+        self._changed = asyncio.Event()
         self._stream = client.watch_tokens("canvas", instance, effect_id)
         self.task = asyncio.create_task(self._read())
 
@@ -60,9 +73,16 @@ class Viewer:
                         assert offset == len(self.texts[attempt])
                         self.texts[attempt] += text
                         self.begun.set()
+                        self._changed.set()
                     case GenerationEnd():
                         return event
         raise AssertionError("the stream ended without an end frame")
+
+    async def wait_text(self, text: str) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.texts or self.text != text:
+                self._changed.clear()
+                await self._changed.wait()
 
     @property
     def text(self) -> str:
@@ -135,3 +155,78 @@ async def test_a_viewer_elsewhere_sees_the_attempt_that_follows_the_death_of_a_n
             assert list(viewer.texts) == [1, 2]
             assert ENDLESS.startswith(viewer.texts[1])
             assert viewer.text == ANSWER == (await b.get("canvas", "c-1")).context["response"]
+
+
+async def write_until_lost(written: TokenWriter) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            await written.write("nobody reads this")
+            await asyncio.sleep(0)
+
+
+def result(text: str) -> dict[str, Json]:
+    return {"text": text, "finish_reason": "stop", "model": "mine", "usage": None}
+
+
+async def test_text_of_a_worker_is_shown_everywhere_and_fenced_by_its_lease(url: str, aimock: Aimock) -> None:
+    """A20: any node takes it; a worker that dies leaves nothing behind; the result is what it completed."""
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(node(url, aimock, *NO_GENERATIONS)) for _ in range(2)]
+        a, b = [await stack.enter_async_context(Client(each.grpc)) for each in servers]
+        effect_id = await submit(a, "c-1", "hello")
+        viewers = [Viewer(client, "c-1", effect_id) for client in (a, b)]
+        (dead,) = await a.effects.lease(
+            ["llm.generate"], worker_id="dead", lease=timedelta(seconds=2), wait=timedelta(seconds=9)
+        )
+        written = a.effects.tokens(dead, "mine")
+        await written.write("漢字 ")
+        for viewer in viewers:
+            await viewer.wait_text("漢字 ")
+        # Another stream of the same attempt, at the node that has not its text.
+        async with b.effects.tokens(dead) as elsewhere:
+            await elsewhere.write("of the dead")
+        for viewer in viewers:
+            await viewer.wait_text("漢字 of the dead")
+        with pytest.raises(RequestInvalid):
+            await a.watch_tokens("canvas", "c-1", effect_id, attempt=1, offset=1_000).__anext__()
+
+        # It gives no sign of life; another worker, at the other node, makes the next attempt.
+        go_on = asyncio.Event()
+        worker = Worker(b)
+
+        @worker.effect("llm.generate")
+        async def generate(effect: Effect) -> Json:
+            assert effect.attempt == 2
+            async with effect.tokens("mine") as out:
+                await out.write("all ")
+                await go_on.wait()
+                await out.write("of it")
+            return result("all of it")
+
+        async with worker.running():
+            for viewer in viewers:
+                await viewer.wait_text("all ")
+            with pytest.raises(LeaseLost):
+                await write_until_lost(written)
+            go_on.set()
+            for viewer in (*viewers, Viewer(b, "c-1", effect_id)):
+                end = await viewer.task
+                assert (end.outcome, end.attempt, end.model) == ("completed", 2, "mine")
+                assert viewer.text == "all of it"
+        assert [viewer.texts for viewer in viewers] == [{1: "漢字 of the dead", 2: "all of it"}] * 2
+        assert (await a.get("canvas", "c-1")).context["response"] == "all of it"
+
+        # A stop ends the worker's stream as well, wherever it is.
+        effect_id = await submit(a, "c-1", "again")
+        (leased,) = await b.effects.lease(
+            ["llm.generate"], worker_id="w", lease=timedelta(seconds=60), wait=timedelta(seconds=9)
+        )
+        written = b.effects.tokens(leased)
+        await written.write("begun")
+        viewers = [Viewer(client, "c-1", effect_id) for client in (a, b)]
+        for viewer in viewers:
+            await viewer.wait_text("begun")
+        assert (await a.stop_generation("canvas", "c-1", effect_id)).stopped
+        with pytest.raises(LeaseLost):
+            await write_until_lost(written)
+        assert [(await viewer.task).outcome for viewer in viewers] == ["stopped"] * 2

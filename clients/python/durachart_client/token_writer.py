@@ -50,15 +50,10 @@ class TokenWriter:
         """
         if self._over or not text:
             return
-        leased = self._leased
         request = pb.AppendTokensRequest(text=text)
         if self._call is None:
-            connection = self._stubs.connection
-            self._call = self._stubs.tokens.AppendTokens(metadata=connection.metadata())
-            request.instance.CopyFrom(convert.instance_message(leased.instance))
-            request.effect_id = leased.effect_id
-            request.lease_token = leased.lease_token
-            request.model = self._model
+            self._call = self._stubs.tokens.AppendTokens(metadata=self._stubs.connection.metadata())
+            request.MergeFrom(self._first())
         try:
             await self._call.write(request)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -88,12 +83,33 @@ class TokenWriter:
         except TimeoutError:
             _log.warning("text not confirmed effect_id=%s", self._leased.effect_id)
         except grpc.aio.AioRpcError as error:
-            failure = server_error(error)
+            failure: errors.ServerError | None = server_error(error)
+            if failure is not None and not failure.reason:
+                failure = await self._ask_why() or failure
             if isinstance(failure, errors.LeaseLost):
                 raise failure from None
             _log.warning("text not shown effect_id=%s error=%s", self._leased.effect_id, failure)
         finally:
             call.cancel()
+
+    async def _ask_why(self) -> errors.ServerError | None:
+        """Why text is not taken; None: it is, now. In the middle of a write grpc.aio may lose the words."""
+        call = self._stubs.tokens.AppendTokens(
+            iter([self._first()]), metadata=self._stubs.connection.metadata(), timeout=_CLOSING_S
+        )
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            return server_error(error)
+        return None
+
+    def _first(self) -> pb.AppendTokensRequest:
+        return pb.AppendTokensRequest(
+            instance=convert.instance_message(self._leased.instance),
+            effect_id=self._leased.effect_id,
+            lease_token=self._leased.lease_token,
+            model=self._model,
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -151,25 +151,25 @@ class _Place:
     def take(self, message: bytes) -> list[TokenFrame]:
         """The frames of a message that go on from here."""
         self.missing = False
-        frames = map(frame_of, pb.WatchTokensResponse.FromString(message).frames)
-        return [frame for frame in frames if self._fits(frame)]
+        found = map(frame_of, pb.WatchTokensResponse.FromString(message).frames)
+        return [taken for frame in found if (taken := self._fitting(frame)) is not None]
 
-    def _fits(self, frame: TokenFrame) -> bool:
+    def _fitting(self, frame: TokenFrame) -> TokenFrame | None:
+        """What of a frame goes on from here."""
         if isinstance(frame.body, TokenEnd):
             self.ended = True
-            return True
+            return frame
         if isinstance(frame.body, TokenAttemptStarted):
             if frame.attempt <= self.attempt:
-                return False
+                return None
             self.attempt, self.offset = frame.attempt, 0
-            return True
+            return frame
         if frame.attempt != self.attempt or frame.offset > self.offset:
             self.missing = self.missing or frame.attempt >= self.attempt
-            return False
-        if frame.next_offset <= self.offset:
-            return False
-        self.offset = frame.next_offset
-        return True
+            return None
+        known, self.offset = self.offset, max(self.offset, frame.next_offset)
+        text = frame.body[known - frame.offset :]
+        return frame._replace(offset=known, body=text) if text else None
 
 
 class BrokerPublisher:
