@@ -22,6 +22,8 @@ BENCHES = {
     "fronts": ["-m", "bench.fronts"],
     "service": ["-m", "bench.service"],
     "growth": ["-m", "bench.growth"],
+    "watching": ["-m", "bench.watching"],
+    "watchers": ["-m", "bench.watchers"],
 }
 
 
