@@ -989,7 +989,8 @@ export declare type WatchGap = Message<"durachart.v1.WatchGap"> & {
   state?: InstanceState | undefined;
 
   /**
-   * Version of the last frame of this instance on this stream; what lies between was skipped. -1: there was none.
+   * Version of the last frame of this instance on this stream; what lies between was skipped. -1: there was none, or it was of another
+   * incarnation, or the instance had left the filter since.
    *
    * @generated from field: int64 previous_version = 2 [jstype = JS_STRING];
    */
