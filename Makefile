@@ -83,7 +83,7 @@ format: $(DEV_STAMP) ## Format Python and proto files, and fix what lint can fix
 # The locks name packages, versions and hashes, never an address: the machine's own settings say where packages come from.
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	--no-emit-package durachart --no-emit-package durachart-client --extra openai --extra anthropic
+	--no-emit-package durachart --no-emit-package durachart-client --extra openai --extra anthropic --extra nats
 
 lock: $(DEV_STAMP) ## Resolve the dependencies anew. ARGS=--upgrade takes newer versions.
 	@$(COMPILE) --group build --output-file requirements/runtime.txt $(ARGS)
