@@ -8,6 +8,9 @@ needed:
 - Rows of the whole store. A transaction that is still running, or has not begun, has an id of at least
   ``pg_snapshot_xmin(pg_current_snapshot())``. So rows below the revision that this id would begin with, the
   horizon, are all there and stay what they are: what was read up to the horizon never has to be read again.
+- A crash of the database. Ids of transactions of which nothing reached the disk (they rolled back, or rang a
+  bell) are given out anew, so the horizon itself may go back. A row that is seen is on disk, and its id with
+  it: what readers remember is the newest row below the horizon, never the horizon.
 
 A copy made with ``pg_dump`` may be restored where transaction ids are lower. The offset, kept in
 ``store_info``, is raised then, when a connection finds rows that could not be there yet.
@@ -27,7 +30,8 @@ FIRST_REVISION: Final = f"((pg_current_xact_id()::text::bigint << {PLACE_BITS}) 
 """SQL: the revision of the first row of this transaction."""
 
 FINAL_REVISION: Final = (
-    f"((pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {PLACE_BITS}) + {_OFFSET} - 1)"
+    "(SELECT coalesce(max(revision), 0) FROM journal WHERE revision"
+    f" < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {PLACE_BITS}) + {_OFFSET})"
 )
 """SQL: rows up to this revision, inclusive, are all there, as this transaction sees the database."""
 
