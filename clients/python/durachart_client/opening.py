@@ -13,7 +13,7 @@ from collections import deque
 from datetime import timedelta
 
 AT_ONCE = 100
-LONGEST_TURN = timedelta(seconds=1)
+LONGEST_TURN = timedelta(seconds=5)
 
 
 class Openings:

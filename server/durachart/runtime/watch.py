@@ -40,6 +40,7 @@ from durachart.runtime.log import Change, Deletion, RecentLog, Transition
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.shared_reads import SharedReads
 from durachart.runtime.views import (
     View,
     WatchClosing,
@@ -103,6 +104,7 @@ class Watches:
         self.log = log
         self.clock = clock
         self.settings = settings
+        self.reads = SharedReads(store)
         self.states = ActiveStates()
         self.watch_text: WatchText | None = None
         self.by_key: dict[InstanceKey, set[Watcher]] = {}
@@ -182,7 +184,14 @@ class _Watch:
         self._watcher = Watcher(self._wants, watches.settings.watch_pending)
         self._seen = Seen()
         self._snapshots = Snapshots(
-            watches.store, watches.registry, watches.clock, self._keys, watched, self._matching, spec.view
+            watches.store,
+            watches.reads,
+            watches.registry,
+            watches.clock,
+            self._keys,
+            watched,
+            self._matching,
+            spec.view,
         )
         self._stored = StoredLatest(
             watches.store, watches.history, self._snapshots, self._matching, self._seen

@@ -13,6 +13,7 @@ from durachart.runtime.instance import Instance, restored
 from durachart.runtime.instance_filter import InstanceFilter
 from durachart.runtime.present import bare_state, instance_state
 from durachart.runtime.registry import Registry
+from durachart.runtime.shared_reads import SharedReads
 from durachart.runtime.views import InstanceState, View, WatchFilter
 from durachart.store.interface import InstancesPage, Store, StoredInstance
 from durachart.store.keys import InstanceKey
@@ -40,6 +41,7 @@ class Snapshots:
     def __init__(
         self,
         store: Store,
+        reads: SharedReads,
         registry: Registry,
         clock: Clock,
         keys: Sequence[InstanceKey],
@@ -47,12 +49,13 @@ class Snapshots:
         matching: InstanceFilter,
         view: View,
     ) -> None:
-        """Read ``keys``, in order, or what is ``watched``.
+        """Read ``keys``, in order, with ``reads``, or what is ``watched``, from ``store``.
 
         One that cannot be read or run here must not keep a watcher from all others: it is shown as far as
         its row goes, unless it is the only one.
         """
         self._store = store
+        self._reads = reads
         self._registry = registry
         self._clock = clock
         self._keys = keys
@@ -81,7 +84,7 @@ class Snapshots:
             first += 1
         some = self._keys[first : first + _PER_PAGE]
         more = first + len(some) < len(self._keys)
-        return await self._store.get_instances(some), some[-1] if more else None
+        return await self._reads.get_instances(some), some[-1] if more else None
 
     async def is_wanted(self, stored: StoredInstance) -> bool:
         """Whether it matches; one whose definition is not at hand does not, if that is needed to tell."""
