@@ -22,6 +22,7 @@ from tests.acceptance.faults.evidence import postgres_engine, sqlite_engine
 from tests.acceptance.faults.kill_cycles import Trial, places
 from tests.acceptance.faults.load import Load, Shape
 from tests.acceptance.faults.servers import Nursery
+from tests.acceptance.faults.streams_soak import soak_streams
 from tests.postgres import NoPostgres, PostgresServer
 
 LEASE_MS = 1_000
@@ -91,12 +92,15 @@ def main() -> int:
     parser.add_argument("--round", type=int, default=20, help="cycles after which everything is checked")
     parser.add_argument("--rate", type=float, default=400.0, help="events per second that clients aim at")
     parser.add_argument("--writers", type=int, default=16, help="clients that each wait for their answers")
+    parser.add_argument(
+        "--streams", action="store_true", help="watch and follow text through faults of all kinds"
+    )
     given = parser.parse_args()
     seed = random.randrange(2**32) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     scratch = Path(tempfile.mkdtemp(prefix="durachart-soak-"))
     try:
-        asyncio.run(soak(scratch, given, seed))
+        asyncio.run((soak_streams if given.streams else soak)(scratch, given, seed))
     except (AssertionError, NoPostgres) as error:
         print(f"{error}\nseed {seed}; the files are kept in {scratch}", file=sys.stderr)
         return 1

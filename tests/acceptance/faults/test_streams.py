@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
+from durachart.store.postgres.revisions import FINAL_REVISION, FIRST_REVISION
 from tests.acceptance.faults.evidence import postgres_engine, sqlite_engine
 from tests.acceptance.faults.kill_cycles import Trial
-from tests.acceptance.faults.load import Load, Shape
 from tests.acceptance.faults.servers import Nursery
 from tests.acceptance.faults.streams_cluster import Cluster, Fault, faults
-from tests.acceptance.faults.streams_tokens import MODEL, Tales, Teller, publish
+from tests.acceptance.faults.streams_soak import LEASE_MS, follow_tales
+from tests.acceptance.faults.streams_tokens import MODEL, Teller
 from tests.acceptance.faults.streams_trial import StreamTrial, delays_without_bells
 from tests.postgres import NoPostgres, PostgresServer, postgres
 from tests.providers.sse_server import running_sse_server
@@ -24,8 +26,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KILLS, UNHEARD = 10, 2
 TALES_SUFFER = [Fault.KILL] * 3 + [Fault.HALT, Fault.CUT, Fault.SILENT]
-LEASE_MS = 1_000
-BESIDE = Shape(writers=4, rate=60.0, spread=6, timeout_ms=700)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,27 @@ async def test_watchers_of_two_nodes_that_fail_in_every_way_get_everything_once(
     assert report.bells[0] > 0
 
 
+async def test_what_a_watch_has_passed_stays_passed_when_the_database_crashes(
+    nursery: Nursery, database: PostgresServer
+) -> None:
+    """Transactions of which nothing reached the disk, as those of doorbells, give their ids to later ones."""
+    url = await database.create_store()
+    await Trial(nursery, lambda: postgres_engine(url), ["--db", url], 0).publish()
+    ringing, reading = await asyncpg.connect(url), await asyncpg.connect(url)
+    await ringing.execute("SET synchronous_commit = off")
+    for _ in range(3):
+        await ringing.execute("SELECT pg_notify('nobody', '')")
+    passed = await reading.fetchval(f"SELECT {FINAL_REVISION}")
+    database.kill()
+    ringing.terminate()
+    reading.terminate()
+    await database.wait_ready()
+    later = await asyncpg.connect(url)
+    first = await later.fetchval(f"SELECT {FIRST_REVISION}")
+    await later.close()
+    assert first > passed
+
+
 async def test_doorbells_that_are_all_lost_cost_no_event(
     nursery: Nursery, database: PostgresServer, chance: random.Random
 ) -> None:
@@ -90,20 +111,6 @@ async def test_doorbells_that_are_all_lost_cost_no_event(
         assert cluster.bells[0] > 0
 
 
-async def follow_tales(trial: Trial, cluster: Cluster, teller: Teller, what: Sequence[Fault]) -> str:
-    """Tell tales while all of this happens, and check what their viewers got."""
-    load = Load(cluster.addresses, trial.chance.randrange(2**32), "t", BESIDE)
-    await publish(cluster.addresses[0])
-    tales = Tales(cluster, "t", trial.chance.randrange(2**32))
-    load.start()
-    tales.start()
-    await cluster.suffer(load, trial.chance.sample(what, len(what)))
-    await tales.stop()
-    summary = await tales.check(teller)
-    await trial.finish(load, *cluster.servers)
-    return summary
-
-
 async def test_viewers_of_generations_on_a_node_that_fails_get_the_stored_text(
     nursery: Nursery, published: Path, tmp_path: Path, chance: random.Random
 ) -> None:
@@ -115,7 +122,7 @@ async def test_viewers_of_generations_on_a_node_that_fails_get_the_stored_text(
     async with running_sse_server(teller.tell) as provider:
         options = ["--openai-base-url", f"{provider.url}/v1", "--llm-model", MODEL]
         async with Cluster.on_file(nursery, data, chance, *options, lease_ms=LEASE_MS) as cluster:
-            print(await follow_tales(trial, cluster, teller, TALES_SUFFER))
+            print(await follow_tales(trial, cluster, teller, "t", TALES_SUFFER))
 
 
 async def test_viewers_on_other_nodes_get_the_stored_text_whatever_fails(
@@ -131,4 +138,4 @@ async def test_viewers_on_other_nodes_get_the_stored_text_whatever_fails(
         cluster_of = Cluster.on_postgres(nursery, database, url, chance, *options, lease_ms=LEASE_MS)
         async with cluster_of as cluster:
             what = [*TALES_SUFFER, Fault.DATABASE_SILENT, Fault.DATABASE_CUT]
-            print(await follow_tales(trial, cluster, teller, what))
+            print(await follow_tales(trial, cluster, teller, "t", what))
