@@ -252,6 +252,9 @@ async def _write(context: _Context, data: bytes, stalled_s: float) -> None:
         if scope.expired():
             raise reader_stalled() from None
         raise
+    except grpc.aio.InternalError as failure:
+        # The reader vanished: the call is over, and gRPC would log the failure with its stack.
+        raise asyncio.CancelledError from failure
 
 
 def _call(method: Method, context: _Context) -> CallContext:
