@@ -155,10 +155,13 @@ async def test_generate_writes_the_answer_and_stores_it(server: Server) -> None:
 
 
 async def test_watch_shows_the_text_between_the_states_it_belongs_to(server: Server) -> None:
+    assert run_cli(server, "create", "canvas", "g-9").returncode == 0
     process = await start_cli(server, "watch", "canvas", "g-9", "--tokens")
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE_S):
+        assert "canvas/g-9" in (await process.stdout.readline()).decode(), "the watch has begun"
     generated = await asyncio.to_thread(run_cli, server, "generate", "canvas", "g-9", "Tell me.")
     assert generated.returncode == 0
-    assert process.stdout is not None
     words: list[list[str]] = []
     async with asyncio.timeout(PATIENCE_S):
         while not words or words[-1][1] != "ends":
