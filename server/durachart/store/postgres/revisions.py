@@ -29,11 +29,16 @@ _OFFSET: Final = "(SELECT value::bigint FROM store_info WHERE name = 'revision_o
 FIRST_REVISION: Final = f"((pg_current_xact_id()::text::bigint << {PLACE_BITS}) + {_OFFSET})"
 """SQL: the revision of the first row of this transaction."""
 
+_COMPACTED: Final = "(SELECT value::bigint FROM store_info WHERE name = 'compacted_revision')"
+"""SQL: the newest row that retention removed; null when it removed none."""
+
 FINAL_REVISION: Final = (
-    "(SELECT coalesce(max(revision), 0) FROM journal WHERE revision"
+    "(SELECT greatest(max(revision), "
+    f"{_COMPACTED}, 0) FROM journal WHERE revision"
     f" < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {PLACE_BITS}) + {_OFFSET})"
 )
-"""SQL: rows up to this revision, inclusive, are all there, as this transaction sees the database."""
+"""SQL: rows up to this revision, inclusive, are all there (or were, before retention), as this transaction
+sees the database."""
 
 IS_AHEAD: Final = (
     "SELECT coalesce(max(revision), 0)"
