@@ -186,7 +186,7 @@ class Nursery:
     @property
     def stderr(self) -> str:
         """What all of its servers wrote to standard error, one after the other."""
-        return "".join(server.stderr for server in self.servers if (server.directory / STDERR).exists())
+        return "\n".join(server.stderr for server in self.servers if (server.directory / STDERR).exists())
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None

@@ -21,7 +21,9 @@ async def work(address: str, lease_ms: int) -> None:
     @worker.effect(POST_HANDLER)
     async def post(effect: Effect) -> None:
         await asyncio.sleep(random.uniform(0, 0.05))
-        print(f"ran: post effect_id={effect.idempotency_key}", file=sys.stderr, flush=True)
+        # One piece with its end, so that a kill leaves no half of a line for the next log to be read on.
+        sys.stderr.write(f"ran: post effect_id={effect.idempotency_key}\n")
+        sys.stderr.flush()
 
     print(READY, flush=True)
     await worker.run()
