@@ -134,7 +134,7 @@ $(DEV_STAMP): requirements/dev.txt $(PACKAGES)
 $(BENCH_STAMP): requirements/bench.txt $(DEV_STAMP)
 	@echo "Installing the libraries that the interpreter is measured against" >&2
 	@$(PY) -m venv --clear .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --requirement requirements/bench.txt
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps --requirement requirements/bench.txt
 	@touch $@
 
 $(NODE_STAMP): tests/node/package.json tests/node/package-lock.json tests/node/.npmrc
