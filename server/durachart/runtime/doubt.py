@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from durachart.runtime.batch import Batch, Reply, Ticket
 from durachart.runtime.log import Change
@@ -23,6 +23,11 @@ from durachart.runtime.settings import RuntimeSettings
 from durachart.store.interface import Store, Writes
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow
+
+
+_LAST_WORD_S: Final = 0.1
+"""What is left of a caller's time for a last attempt and its answer. Without it the caller's own deadline comes
+first, and the caller learns that time is up, but not why."""
 
 
 class Patience:
@@ -47,9 +52,11 @@ class Patience:
         return wait
 
     def waits(self, ticket: Ticket, until: float) -> bool:
-        """Whether a command's caller still waits at ``until``."""
+        """Whether a command's caller still waits at ``until``, and for an answer after that."""
         deadline = ticket.caller.deadline
-        return not ticket.waiter.done() and until < (self._until if deadline is None else deadline)
+        if deadline is None:
+            return not ticket.waiter.done() and until < self._until
+        return not ticket.waiter.done() and until + _LAST_WORD_S < deadline
 
 
 class Landed(NamedTuple):
