@@ -48,8 +48,8 @@ def set_up_python(part: str) -> None:
         create_venv()
     python = str(VENV / "bin" / "python")
     lock = f"requirements/{part}.txt"
-    # Without looking at dependencies: the lock has them all. pip looks up "coverage[toml]>=7.10" on its own and, under
-    # --require-hashes, gives up as soon as a release newer than the locked one exists.
+    # Without looking at dependencies: the lock has them all. pip looks up "coverage[toml]>=7.10" on its own
+    # and, under --require-hashes, gives up as soon as a release newer than the locked one exists.
     run(
         f"Installing the packages of {lock}",
         [python, *PIP, "--require-hashes", "--no-deps", "--requirement", lock],

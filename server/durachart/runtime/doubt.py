@@ -24,10 +24,9 @@ from durachart.store.interface import Store, Writes
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow
 
-
 _LAST_WORD_S: Final = 0.1
-"""What is left of a caller's time for a last attempt and its answer. Without it the caller's own deadline comes
-first, and the caller learns that time is up, but not why."""
+"""What is left of a caller's time for a last attempt and its answer. Without it the caller's own deadline
+comes first, and the caller learns that time is up, but not why."""
 
 
 class Patience:
