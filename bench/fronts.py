@@ -30,7 +30,7 @@ import grpc
 import uvloop
 
 from durachart.fronts.address import Address
-from durachart.fronts.grpc_front import GrpcSettings
+from durachart.fronts.grpc_settings import GrpcSettings
 from durachart.fronts.http_server import HttpSettings, serve_http
 from durachart.fronts.serving import serving
 from durachart.rpc.assembly import Served, assemble

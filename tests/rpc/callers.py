@@ -27,7 +27,8 @@ from google.rpc.status_pb2 import Status
 from durachart.fronts.address import Address
 from durachart.rpc.service import Method
 
-PROTOCOLS = ("grpc", "grpc_web", "connect_json", "connect_proto")
+PROTOCOLS = ("grpc", "grpcio", "grpc_web", "connect_json", "connect_proto")
+"""Ways to call; ``grpcio`` is gRPC to the server that the setting of this name chooses."""
 _DRIVER = Path(__file__).parent.parent / "node" / "rpc_driver.mjs"
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 

@@ -14,7 +14,7 @@ from tests.rpc.scripted import Running, running
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[Running]:
-    async with running() as started:
+    async with running(beside="grpcio") as started:
         yield started
 
 
@@ -30,5 +30,8 @@ async def caller(request: pytest.FixtureRequest, server: Running, driver: Driver
     async with AsyncExitStack() as stack:
         if request.param == "grpc":
             yield await stack.enter_async_context(grpc_caller(server.grpc))
+        elif request.param == "grpcio":
+            assert server.grpcio is not None
+            yield await stack.enter_async_context(grpc_caller(server.grpcio))
         else:
             yield WebCaller(driver, server.url, request.param)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from durachart.fronts.address import Address
-from durachart.fronts.grpc_front import GrpcSettings
+from durachart.fronts.grpc_front import serve_grpc
+from durachart.fronts.grpc_settings import GrpcServer, GrpcSettings
 from durachart.fronts.http_server import HttpSettings
 from durachart.fronts.serving import Addresses, serving
 from durachart.rpc.assembly import Served, assemble
@@ -200,10 +201,14 @@ class Running:
         addresses: Where it listens.
         service: Its core.
         scripted: Its handlers.
+        grpcio: Where gRPC's own server listens as well; None: nowhere.
     """
 
-    def __init__(self, addresses: Addresses, service: Service, scripted: Scripted) -> None:
+    def __init__(
+        self, addresses: Addresses, service: Service, scripted: Scripted, grpcio: Address | None = None
+    ) -> None:
         self.addresses = addresses
+        self.grpcio = grpcio
         self.service = service
         self.scripted = scripted
 
@@ -227,14 +232,23 @@ async def running(
     tracing: RpcTracing | None = None,
     drain_grace_s: float = 5.0,
     make: Callable[[Scripted, RpcTracing | None], Service] = scripted_service,
+    grpc_server: GrpcServer = "own",
+    beside: GrpcServer | None = None,
 ) -> AsyncIterator[Running]:
-    """A server with both fronts on ports of the system's choice."""
+    """A server with both fronts on ports of the system's choice; ``beside``: and another for gRPC."""
     scripted = Scripted()
     service = make(scripted, tracing)
-    async with serving(
-        service,
-        grpc=GrpcSettings(address=ANY_PORT),
-        http=HttpSettings(address=ANY_PORT, cors_origins=(ORIGIN,)),
-        drain_grace_s=drain_grace_s,
-    ) as addresses:
-        yield Running(addresses, service, scripted)
+    async with AsyncExitStack() as stack:
+        other = None
+        if beside is not None:
+            settings = GrpcSettings(address=ANY_PORT, server=beside)
+            other = await stack.enter_async_context(serve_grpc(service, settings))
+        addresses = await stack.enter_async_context(
+            serving(
+                service,
+                grpc=GrpcSettings(address=ANY_PORT, server=grpc_server),
+                http=HttpSettings(address=ANY_PORT, cors_origins=(ORIGIN,)),
+                drain_grace_s=drain_grace_s,
+            )
+        )
+        yield Running(addresses, service, scripted, other)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2
 
-from durachart.fronts.grpc_front import GrpcSettings
+from durachart.fronts.grpc_settings import GrpcServer, GrpcSettings
 from durachart.fronts.http_server import HttpSettings, serve_http
 from durachart.fronts.serving import serving
 from durachart.rpc.gen import state_machine_service_pb2 as instances
@@ -19,6 +20,8 @@ from tests.rpc.callers import PROTOCOLS, Caller, Driver, WebCaller, grpc_caller,
 from tests.rpc.scripted import ANY_PORT, Running, Scripted, running, scripted_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SERVERS: Mapping[str, GrpcServer] = {"grpcio": "grpcio"}
 
 
 def ref(name: str) -> types.InstanceRef:
@@ -30,7 +33,7 @@ def method(server: Running, name: str) -> Method:
 
 
 async def caller_of(protocol: str, server: Running, driver: Driver, stack: AsyncExitStack) -> Caller:
-    if protocol == "grpc":
+    if protocol.startswith("grpc") and protocol != "grpc_web":
         return await stack.enter_async_context(grpc_caller(server.grpc))
     return WebCaller(driver, server.url, protocol)
 
@@ -38,7 +41,7 @@ async def caller_of(protocol: str, server: Running, driver: Driver, stack: Async
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_draining_is_seen_by_everyone(protocol: str, driver: Driver) -> None:
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(running())
+        server = await stack.enter_async_context(running(grpc_server=SERVERS.get(protocol, "own")))
         caller = await caller_of(protocol, server, driver, stack)
         get_state = method(server, "durachart.v1.StateMachineService/GetState")
         watch_state = method(server, "durachart.v1.StateMachineService/WatchState")
@@ -86,7 +89,7 @@ async def test_a_health_watch_ends_with_not_serving() -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_call_that_never_ends_is_cut_after_its_grace(protocol: str, driver: Driver) -> None:
     async with AsyncExitStack() as stack:
-        async with running(drain_grace_s=0.05) as server:
+        async with running(drain_grace_s=0.05, grpc_server=SERVERS.get(protocol, "own")) as server:
             caller = await caller_of(protocol, server, driver, stack)
             get_state = method(server, "durachart.v1.StateMachineService/GetState")
             call = caller.start(get_state, instances.GetStateRequest(instance=ref("hang")))
@@ -98,7 +101,7 @@ async def test_a_call_that_never_ends_is_cut_after_its_grace(protocol: str, driv
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_reader_that_stopped_reading_does_not_hold_the_server(protocol: str, driver: Driver) -> None:
     async with AsyncExitStack() as stack:
-        async with running(drain_grace_s=0.05) as server:
+        async with running(drain_grace_s=0.05, grpc_server=SERVERS.get(protocol, "own")) as server:
             caller = await caller_of(protocol, server, driver, stack)
             watch_state = method(server, "durachart.v1.StateMachineService/WatchState")
             call = caller.start(watch_state, instances.WatchStateRequest(instances=[ref("flood 100000")]))

@@ -16,7 +16,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from durachart.fronts.address import CannotListen
-from durachart.fronts.grpc_front import GrpcSettings, serve_grpc
+from durachart.fronts.grpc_front import serve_grpc
+from durachart.fronts.grpc_settings import GrpcSettings
 from durachart.fronts.http_server import HttpSettings, serve_http
 from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES
 from tests.rpc.http2 import grpc_request
@@ -28,9 +29,11 @@ GET_STATE = "/durachart.v1.StateMachineService/GetState"
 HEALTH = "/grpc.health.v1.Health/"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def channel(server: Running) -> AsyncIterator[grpc.aio.Channel]:
-    async with grpc.aio.insecure_channel(str(server.grpc)) as opened:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["own", "grpcio"])
+async def channel(request: pytest.FixtureRequest, server: Running) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to each gRPC server in turn."""
+    address = server.grpc if request.param == "own" else server.grpcio
+    async with grpc.aio.insecure_channel(str(address)) as opened:
         yield opened
 
 
@@ -114,10 +117,24 @@ async def test_reflection_describes_the_contract(channel: grpc.aio.Channel, vers
     assert await ask.code() is grpc.StatusCode.OK
 
 
-async def test_a_path_that_is_not_text_ends_neither_the_server_nor_calls_under_way(
+async def test_a_path_that_is_not_text_is_unimplemented(server: Running) -> None:
+    reader, writer = await asyncio.open_connection(server.grpc.host, server.grpc.port)
+    writer.write(grpc_request(b"/\xff\xfe", b"\0\0\0\0\0"))
+    received = b""
+    while b"grpc-status\x0212" not in received:
+        some = await reader.read(4096)
+        assert some, received
+        received += some
+    writer.close()
+
+
+async def test_a_path_that_is_not_text_ends_neither_grpcio_nor_calls_under_way(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with running() as server, grpc.aio.insecure_channel(str(server.grpc)) as channel:
+    async with (
+        running(grpc_server="grpcio") as server,
+        grpc.aio.insecure_channel(str(server.grpc)) as channel,
+    ):
         check = channel.unary_unary(
             HEALTH + "Check", response_deserializer=health_pb2.HealthCheckResponse.FromString
         )

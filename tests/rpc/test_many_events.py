@@ -13,7 +13,8 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from durachart.fronts.grpc_front import GrpcSettings, serve_grpc
+from durachart.fronts.grpc_front import serve_grpc
+from durachart.fronts.grpc_settings import GrpcSettings
 from durachart.rpc.assembly import Served, assemble
 from durachart.rpc.gen import errors_pb2 as details
 from durachart.rpc.gen import state_machine_service_pb2 as pb

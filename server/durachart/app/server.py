@@ -30,7 +30,7 @@ from durachart.app.settings import Settings
 from durachart.app.telemetry import Telemetry, TelemetrySettings, telemetry
 from durachart.fronts.address import Address, CannotListen, listen
 from durachart.fronts.grpc_caller import GrpcCaller
-from durachart.fronts.grpc_front import GrpcSettings
+from durachart.fronts.grpc_settings import GrpcSettings
 from durachart.fronts.http_server import HttpSettings
 from durachart.fronts.serving import serving
 from durachart.plugins.collection import PluginCollection
@@ -160,7 +160,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     addresses = await stack.enter_async_context(
         serving(
             service,
-            grpc=GrpcSettings(address=settings.listen, stalled_s=stalled_s),
+            grpc=GrpcSettings(settings.listen, settings.grpc_server, stalled_s=stalled_s),
             http=None
             if settings.http is None
             else HttpSettings(settings.http, settings.cors_origins, stalled_s=stalled_s),

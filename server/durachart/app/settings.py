@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from durachart.fronts.address import GRPC_DEFAULT, HTTP_DEFAULT, Address, parse_address
+from durachart.fronts.grpc_settings import GrpcServer
 from durachart.store.postgres.target import SCHEMES, PostgresTarget, TargetInvalid, parse_target
 from durachart.workers.http_targets import HttpTargets, read_hosts
 from durachart.workers.providers.settings import ProviderSettings
@@ -54,6 +55,7 @@ class Settings:
 
     Attributes:
         listen: Where gRPC listens; port 0 lets the system choose.
+        grpc_server: What speaks HTTP/2 there, see `durachart.fronts.grpc_settings.GrpcSettings`.
         advertise: Where other servers on the same database can call gRPC; None: where it listens.
         http: Where gRPC-Web and Connect listen; None: they are off.
         data_dir: Holds the database; made when missing.
@@ -79,6 +81,7 @@ class Settings:
     """
 
     listen: Address = GRPC_DEFAULT
+    grpc_server: GrpcServer = "own"
     advertise: Address | None = None
     http: Address | None = HTTP_DEFAULT
     data_dir: Path = Path("data")

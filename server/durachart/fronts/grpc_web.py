@@ -12,23 +12,19 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from urllib.parse import quote
 
 from google.protobuf.message import Message
 
+from durachart.fronts.grpc_headers import status_lines, timeout_s
 from durachart.fronts.http_body import Envelopes, RequestBody, only_message
-from durachart.fronts.wire import Header, Reply, envelope, http_headers, serialised, text_value, unpadded
+from durachart.fronts.wire import Header, Reply, envelope, http_headers, serialised
 from durachart.rpc.context import CallContext, Entry, Protocol
-from durachart.rpc.errors import invalid_header, malformed_message, unsupported_compression
+from durachart.rpc.errors import malformed_message, unsupported_compression
 from durachart.rpc.service import Kind, Method
 from durachart.rpc.status import RpcError
 
 _TRAILERS = 0x80
-_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])\Z")
-_UNIT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _BASE64_PIECE = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
-# Everything that may stand in a header line but the percent sign itself.
-_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
 class GrpcWeb:
@@ -51,13 +47,7 @@ class GrpcWeb:
 
     def timeout(self, headers: dict[bytes, bytes]) -> float | None:
         """Seconds of ``grpc-timeout``."""
-        value = headers.get(b"grpc-timeout")
-        if value is None:
-            return None
-        match = _TIMEOUT.match(value)
-        if match is None:
-            raise invalid_header("grpc-timeout", "must be 1 to 8 digits and one of H M S m u n")
-        return int(match[1]) * _UNIT_SECONDS[match[2]]
+        return timeout_s(headers.get(b"grpc-timeout"))
 
     def check(self, headers: dict[bytes, bytes]) -> None:
         """Refuse compressed requests."""
@@ -104,12 +94,8 @@ class GrpcWeb:
         """The trailers: status, message and details, then the handler's own."""
         if error is None and not trailers:
             return self._ok
-        lines = [f"grpc-status:{int(error.code) if error else 0}"]
-        if error is not None:
-            lines.append(f"grpc-message:{quote(error.message, safe=_SAFE)}")
-            lines.append(f"grpc-status-details-bin:{unpadded(error.status().SerializeToString())}")
-        lines += [f"{key}:{text_value(value)}" for key, value in trailers]
-        return self._encoded(envelope(_TRAILERS, "".join(f"{line}\r\n" for line in lines).encode("ascii")))
+        lines = "".join(f"{key}:{value}\r\n" for key, value in status_lines(error, trailers))
+        return self._encoded(envelope(_TRAILERS, lines.encode("ascii")))
 
     def _encoded(self, data: bytes) -> bytes:
         return base64.b64encode(data) if self.text else data

@@ -2,7 +2,8 @@
 
 ASGI tells of a disconnect only to who waits in ``receive``. While a call runs, a watcher does; what else it
 receives (the rest of a streamed request) is kept for the call, up to a bound, past which it stops receiving
-and so holds the client up.
+and so holds the client up. A call whose request is complete is watched only once it takes a while: most are
+over before that, and a watcher is a task.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+from durachart.fronts.compression import Inflate
 from durachart.rpc.errors import (
     deadline_exceeded,
     malformed_message,
@@ -27,8 +29,18 @@ Send = Callable[[Event], Awaitable[None]]
 Envelope = tuple[int, bytes]
 
 _MAX_WAITING_BYTES = 256 * 1024
+_WATCHED_AFTER_S = 0.05
 PREFIX_BYTES = 5
 COMPRESSED = 0x01
+
+
+def peer_of(scope: Mapping[str, Any]) -> str:
+    """The other end of the connection, as `CallContext` has it; empty: it is not known."""
+    client = scope.get("client")
+    if not client:
+        return ""
+    host, port = client
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class ClientGone(Exception):
@@ -50,6 +62,7 @@ class RequestBody:
         "_chunks",
         "_complete",
         "_gone",
+        "_later",
         "_receive",
         "_room",
         "_task",
@@ -65,6 +78,7 @@ class RequestBody:
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
 
     async def read_all(self, limit: int, until: float) -> bytes:
         """The whole body, before it is watched.
@@ -126,11 +140,16 @@ class RequestBody:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
-        if not self._complete:
+        if self._complete:
+            self._later = asyncio.get_running_loop().call_later(_WATCHED_AFTER_S, self._begin_to_watch)
+        else:
             self._arrived = asyncio.Event()
             self._room = asyncio.Event()
-        self._watcher = asyncio.create_task(self._watch())
+            self._begin_to_watch()
         return self
+
+    def _begin_to_watch(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         with contextlib.suppress(ClientGone):
@@ -147,65 +166,89 @@ class RequestBody:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        assert self._watcher is not None
         assert self._task is not None
-        self._watcher.cancel()
+        if self._later is not None:
+            self._later.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         return kind is asyncio.CancelledError and self._gone and self._task.uncancel() == 0
 
 
-def only_message(body: bytes, limit: int) -> bytes:
+def only_message(body: bytes, limit: int, inflate: Inflate | None = None) -> bytes:
     """The one length-prefixed message of a whole body.
+
+    Args:
+        body: All of it.
+        limit: Most bytes of the message, compressed or not.
+        inflate: What undoes its compression; None: it may not be compressed.
 
     Raises:
         RpcError: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED or COMPRESSION_UNSUPPORTED.
     """
     if not body:
         raise malformed_message("the body has no message")
-    length = _length(body, limit)
+    length, compressed = _prefix(body, limit, inflate)
     if len(body) < PREFIX_BYTES + length:
         raise malformed_message(f"the body ends in the middle of a message of {length} bytes")
     if len(body) > PREFIX_BYTES + length:
         raise malformed_message("the body has more than one message where the method takes one")
-    return body[PREFIX_BYTES:]
+    message = body[PREFIX_BYTES:]
+    return inflate(message, limit) if compressed and inflate is not None else message
 
 
-def _length(prefix: bytes | bytearray, limit: int) -> int:
-    """The length that a prefix announces."""
+def _prefix(prefix: bytes | bytearray, limit: int, inflate: Inflate | None) -> tuple[int, bool]:
+    """The length that a prefix announces, and whether the message is compressed."""
     if len(prefix) < PREFIX_BYTES:
         raise malformed_message("the body ends in the middle of a message's length")
     flags = prefix[0]
-    if flags & COMPRESSED:
+    if flags & COMPRESSED and inflate is None:
         raise unsupported_compression("a compressed message")
-    if flags:
-        raise malformed_message(f"a message has the flags {flags:#04x}, only 0 is allowed")
+    if flags & ~COMPRESSED:
+        raise malformed_message(f"a message has the flags {flags:#04x}, only 0 and 1 are allowed")
     length = int.from_bytes(prefix[1:PREFIX_BYTES], "big")
     if length > limit:
         raise message_too_large(length, limit)
-    return length
+    return length, bool(flags)
+
+
+class Chunks(Protocol):
+    """A body that comes in pieces."""
+
+    async def chunk(self) -> bytes:
+        """The next bytes; empty at the end."""
 
 
 class Envelopes:
     """The length-prefixed messages of a body that streams: a byte of flags, four of length, the message.
 
     Args:
-        body: Where they come from; watched.
+        body: Where they come from.
         limit: Most bytes of one message; a longer one is refused when its length has come, before it is read.
         decode: Undoes a transfer encoding, such as base64, of the whole body; None when there is none.
+        inflate: Undoes the compression of a message; None: none may be compressed.
     """
 
-    def __init__(self, body: RequestBody, limit: int, decode: Callable[[bytes], bytes] | None = None) -> None:
+    def __init__(
+        self,
+        body: Chunks,
+        limit: int,
+        decode: Callable[[bytes], bytes] | None = None,
+        inflate: Inflate | None = None,
+    ) -> None:
         self._body = body
         self._limit = limit
         self._decode = decode
+        self._inflate = inflate
         self._buffer = bytearray()
 
     async def each(self) -> AsyncIterator[bytes]:
         """Every message, in order. Raises as `only_message`."""
         while await self._fill(PREFIX_BYTES) or self._buffer:
-            length = _length(self._buffer, self._limit)
+            length, compressed = _prefix(self._buffer, self._limit, self._inflate)
             if not await self._fill(PREFIX_BYTES + length):
                 raise malformed_message(f"the body ends in the middle of a message of {length} bytes")
-            yield bytes(memoryview(self._buffer)[PREFIX_BYTES : PREFIX_BYTES + length])
+            message = bytes(memoryview(self._buffer)[PREFIX_BYTES : PREFIX_BYTES + length])
+            yield self._inflate(message, self._limit) if compressed and self._inflate is not None else message
             del self._buffer[: PREFIX_BYTES + length]
 
     async def _fill(self, size: int) -> bool:

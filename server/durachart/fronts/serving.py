@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from durachart.fronts.address import Address
 from durachart.fronts.cors import Cors
-from durachart.fronts.grpc_front import GrpcSettings, serve_grpc
+from durachart.fronts.grpc_front import serve_grpc
+from durachart.fronts.grpc_settings import GrpcSettings
 from durachart.fronts.http_server import HttpSettings, serve_http
 from durachart.fronts.web_front import WebApp
 from durachart.rpc.service import Service

@@ -9,7 +9,6 @@ here.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -19,13 +18,14 @@ from google.protobuf.message import Message
 from durachart import __version__
 from durachart.fronts.connect import Connect
 from durachart.fronts.cors import Cors
+from durachart.fronts.grpc_headers import entries
 from durachart.fronts.grpc_web import GrpcWeb
-from durachart.fronts.http_body import PREFIX_BYTES, ClientGone, Receive, RequestBody, Send
+from durachart.fronts.http_body import PREFIX_BYTES, ClientGone, Receive, RequestBody, Send, peer_of
 from durachart.fronts.http_server import CUT
 from durachart.fronts.page import front_page, health, plain_error
-from durachart.fronts.wire import Header, Reply, Wire
-from durachart.rpc.context import CallContext, Entry, Metadata
-from durachart.rpc.errors import invalid_header, message_too_large, unknown_method
+from durachart.fronts.wire import Reply, Wire
+from durachart.rpc.context import CallContext, Metadata
+from durachart.rpc.errors import message_too_large, unknown_method
 from durachart.rpc.service import Method, Service
 from durachart.rpc.status import RpcError
 
@@ -197,33 +197,13 @@ class WebApp:
 def _context(scope: Mapping[str, Any], headers: Headers, wire: Wire, method: Method) -> CallContext:
     wire.check(headers)
     timeout = wire.timeout(headers)
-    client = scope.get("client")
-    host, port = client or ("", 0)
     return CallContext(
         method.full_name,
-        metadata=Metadata(_entries(scope["headers"])),
-        peer=f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if client else "",
+        metadata=Metadata(entries(scope["headers"])),
+        peer=peer_of(scope),
         deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
         protocol=wire.name,
     )
-
-
-def _entries(headers: list[Header]) -> list[Entry]:
-    entries: list[Entry] = []
-    for name, value in headers:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        if key.endswith("-bin"):
-            entries += [(key, _from_base64(key, part.strip())) for part in text.split(",")]
-        else:
-            entries.append((key, text))
-    return entries
-
-
-def _from_base64(key: str, text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except ValueError as error:
-        raise invalid_header(key, "must be base64") from error
 
 
 async def _request(

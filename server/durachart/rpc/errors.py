@@ -198,12 +198,12 @@ def unknown_method(path: str) -> RpcError:
     )
 
 
-def unsupported_compression(name: str) -> RpcError:
-    """The request is compressed with ``name``."""
+def unsupported_compression(name: str, taken: str = "identity") -> RpcError:
+    """The request is compressed with ``name``, and the front takes ``taken``."""
     return RpcError(
         Code.UNIMPLEMENTED,
         "COMPRESSION_UNSUPPORTED",
-        f"this front takes uncompressed requests only (identity), not {name[:40]!r}",
+        f"requests may be sent here as {taken}, not as {name[:40]!r}",
     )
 
 

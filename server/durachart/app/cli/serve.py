@@ -45,6 +45,15 @@ def serve(
             show_default=False,
         ),
     ] = "",
+    grpc_server: Annotated[
+        Literal["own", "grpcio"],
+        typer.Option(
+            "--grpc-server",
+            envvar="DURACHART_GRPC_SERVER",
+            help="What speaks HTTP/2 for gRPC: Durachart's own server, or grpcio, several times slower.",
+            rich_help_panel=_NET,
+        ),
+    ] = "own",
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -345,6 +354,7 @@ def serve(
         target = parse.postgres(db)
         chosen = parse.Settings(
             listen=parse.address(listen, "--listen"),
+            grpc_server=grpc_server,
             advertise=parse.advertised(advertise),
             http=None if http == parse.OFF else parse.address(http, "--http"),
             data_dir=data_dir,

@@ -1,0 +1,20 @@
+"""HTTP/2 without TLS, for gRPC alone: what RFC 9113 asks of a server that pushes nothing.
+
+    server ── listens, makes a connection for each client, drains them
+      connection ── frames in, frames out; the streams; windows; what a hostile peer may cost
+        exchange ── one request and its response, as the application sees it
+        headers ── HPACK, and what a request's fields mean
+        frames ── bytes
+
+Why our own: gRPC's server for asyncio takes eight times the processor time for a call, and holds no stream up
+without a thread; servers in other languages that can be embedded let one stalled stream hold up all others of
+its connection. HPACK comes from the package ``hpack``.
+
+What always holds:
+
+- A stream that is not read holds up its own handler, nobody else's: its bytes wait here up to a bound, then
+  its handler waits.
+- What a connection has sent and nobody has taken is bounded by the windows it was given.
+- A stream counts against the bound of its connection until its handler has ended, so that streams that are
+  reset at once cannot pile up handlers.
+"""
