@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -25,6 +27,8 @@ _log = logging.getLogger(__name__)
 _BODY_SECONDS: Final = 60.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _MOST_CONTINUATIONS: Final = 16
+# How many streams that are over are remembered, to tell a late frame from a wrong one.
+_REMEMBERED_STREAMS: Final = 256
 _TRANSPORT_HIGH_BYTES: Final = 256 * 1024
 # An own frame is not larger, whatever the peer allows: others of its connection have their turn after it.
 _SENT_FRAME_BYTES: Final = 64 * 1024
@@ -91,6 +95,8 @@ class Connection(asyncio.Protocol):
         self._streams: dict[int, Exchange] = {}
         self._newest_stream = 0
         self._last_served = 0
+        # Of streams that are over lately: whether this side has reset them.
+        self._over: dict[int, bool] = {}
         # A header block that goes on in CONTINUATION frames: stream, flags of its HEADERS, pieces.
         self._block: tuple[int, int, list[bytes]] | None = None
         self._uncollected: list[Exchange] = []
@@ -103,7 +109,8 @@ class Connection(asyncio.Protocol):
         self._window = h2.DEFAULT_WINDOW
         self._stream_window = h2.DEFAULT_WINDOW
         self._frame_bytes = h2.LEAST_FRAME_BYTES
-        self._blocked: dict[int, Exchange] = {}
+        # Streams that have something to say and a window for it, and wait for the connection, in turns.
+        self._ready: deque[Exchange] = deque()
         self._going_away = False
         self._closing = False
         # Keepalive.
@@ -146,7 +153,7 @@ class Connection(asyncio.Protocol):
             exchange.leave()
             if exchange.task is None:
                 self._forget(exchange)
-        self._blocked.clear()
+        self._ready.clear()
         self._out.clear()
         self._on_lost(self)
 
@@ -254,8 +261,8 @@ class Connection(asyncio.Protocol):
                 self._on_trailers(exchange, flags, block)
                 return
             if stream <= self._newest_stream:
-                self._headers.trailers(block)
-                raise _Broken(h2.STREAM_CLOSED, "HEADERS on a stream that is over")
+                self._on_late_headers(stream, block)
+                return
             self._newest_stream = stream
             head = self._headers.request(block)
         except BlockBroken as error:
@@ -277,12 +284,23 @@ class Connection(asyncio.Protocol):
         else:
             self._uncollected.append(exchange)
 
+    def _on_late_headers(self, stream: int, block: bytes) -> None:
+        """HEADERS on a stream that is over: it may have been reset from here while they were on their way."""
+        with suppress(RequestMalformed):
+            self._headers.trailers(block)
+        reset_here = self._over.get(stream)
+        if reset_here is None:
+            raise _Broken(h2.PROTOCOL_ERROR, "streams are opened in rising order")
+        if not reset_here:
+            raise _Broken(h2.STREAM_CLOSED, "HEADERS on a stream that is over")
+        self._count()
+
     def _on_trailers(self, exchange: Exchange, flags: int, block: bytes) -> None:
-        self._headers.trailers(block)
-        if exchange.complete:
-            if exchange.gone:
-                return
+        if exchange.complete and not exchange.gone:
             raise _Broken(h2.STREAM_CLOSED, "HEADERS on a stream whose request is complete")
+        self._headers.trailers(block)
+        if exchange.gone:
+            return
         if not flags & h2.END_STREAM:
             raise RequestMalformed("trailers do not end the stream")
         self._complete(exchange)
@@ -297,9 +315,11 @@ class Connection(asyncio.Protocol):
         exchange = self._streams.get(stream)
         if exchange is None or exchange.gone or exchange.complete:
             self._credit_connection(size)
-            if exchange is None or not exchange.gone:
+            if exchange is None and not self._over.get(stream, False):
                 self._count()
-                self._reset(stream, h2.STREAM_CLOSED)
+                self._send(h2.reset(stream, h2.STREAM_CLOSED))
+            elif exchange is not None and not exchange.gone:
+                self._fail(exchange, h2.STREAM_CLOSED)
             return
         if flags & h2.PADDED:
             payload = _unpadded(payload)
@@ -368,7 +388,7 @@ class Connection(asyncio.Protocol):
             _log.exception("a request failed in the front path=%r", exchange.head.path)
         finally:
             if not exchange.ended and not exchange.gone:
-                self._fail(exchange, h2.INTERNAL_ERROR)
+                self._fail(exchange, h2.CANCEL if self._going_away else h2.INTERNAL_ERROR)
             exchange.task = None
             self._close_if_over(exchange)
 
@@ -419,8 +439,8 @@ class Connection(asyncio.Protocol):
                 exchange.window += more
                 if exchange.window > h2.LARGEST_WINDOW:
                     raise _Broken(h2.FLOW_CONTROL_ERROR, "a stream's window is too large")
-            if more > 0:
-                self._unblock()
+                self._queue(exchange)
+            self._unblock()
         elif name == h2.MAX_FRAME_SIZE:
             if not h2.LEAST_FRAME_BYTES <= value <= h2.MOST_FRAME_BYTES:
                 raise _Broken(h2.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE is out of bounds")
@@ -470,6 +490,7 @@ class Connection(asyncio.Protocol):
         elif exchange.window > h2.LARGEST_WINDOW:
             self._fail(exchange, h2.FLOW_CONTROL_ERROR)
         elif exchange.pending:
+            self._queue(exchange)
             self._unblock()
 
     def _count(self) -> None:
@@ -502,7 +523,7 @@ class Connection(asyncio.Protocol):
             return
         exchange.pending.append(data)
         exchange.pending_bytes += size
-        self._blocked[exchange.stream] = exchange
+        self._queue(exchange)
         self._unblock()
 
     def send_trailers(self, exchange: Exchange, block: bytes) -> None:
@@ -539,29 +560,33 @@ class Connection(asyncio.Protocol):
 
     _credited = 0
 
+    def _queue(self, exchange: Exchange) -> None:
+        """Have a stream take its turn, if it has something to say and a window for it."""
+        if exchange.pending and exchange.window > 0 and not exchange.queued:
+            exchange.queued = True
+            self._ready.append(exchange)
+
     def _unblock(self) -> None:
         """Send what the windows and the transport let out: a frame of each stream, in turns."""
-        while self._blocked and self._window > 0 and not self._full:
-            sent = False
-            for exchange in tuple(self._blocked.values()):
-                sent |= self._send_frame(exchange)
-                if self._window <= 0 or self._full:
-                    break
-            if not sent:
-                return
+        while self._ready and self._window > 0 and not self._full:
+            exchange = self._ready.popleft()
+            exchange.queued = False
+            if exchange.pending and exchange.window > 0:
+                self._send_frame(exchange)
+                self._queue(exchange)
 
-    def _send_frame(self, exchange: Exchange) -> bool:
-        """Send one frame of what a stream keeps, if its window allows it; whether one was sent."""
+    def _send_frame(self, exchange: Exchange) -> None:
+        """Send one frame of what a stream keeps."""
         room = min(exchange.window, self._window, self._frame_bytes)
         pending = exchange.pending
-        if room <= 0 or not pending:
-            return False
         if len(pending) == 1 and len(pending[0]) <= room:
-            data = pending.popleft()
+            data = bytes(pending.popleft())
         else:
-            pieces, size = [], 0
+            pieces: list[memoryview] = []
+            size = 0
             while pending and size < room:
-                piece = pending.popleft()
+                # A view, because a large message is cut many times.
+                piece = memoryview(pending.popleft())
                 if size + len(piece) > room:
                     pending.appendleft(piece[room - size :])
                     piece = piece[: room - size]
@@ -572,14 +597,10 @@ class Connection(asyncio.Protocol):
         self._window -= len(data)
         exchange.pending_bytes -= len(data)
         self._send(h2.frame(h2.DATA, 0, exchange.stream, data))
-        if not pending:
-            # One that is sent to next has its turn after those that wait already.
-            self._blocked.pop(exchange.stream, None)
-            if exchange.trailers is not None:
-                self.send_trailers(exchange, exchange.trailers)
+        if not pending and exchange.trailers is not None:
+            self.send_trailers(exchange, exchange.trailers)
         if exchange.pending_bytes <= LOW_BYTES:
             exchange.wake_writer()
-        return True
 
     def _send(self, data: bytes) -> None:
         self._out.append(data)
@@ -601,10 +622,12 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             self._fail(exchange, code)
         else:
+            self._remember(stream, reset_here=True)
             self._send(h2.reset(stream, code))
 
     def _fail(self, exchange: Exchange, code: int) -> None:
         if not exchange.gone:
+            exchange.reset_here = True
             self._send(h2.reset(exchange.stream, code))
             self._let_go(exchange)
 
@@ -612,7 +635,6 @@ class Connection(asyncio.Protocol):
         """The stream is over; its handler unwinds."""
         if exchange.gone:
             return
-        self._blocked.pop(exchange.stream, None)
         self._credit_connection(exchange.drop_body())
         exchange.leave()
         if exchange.task is None:
@@ -625,14 +647,22 @@ class Connection(asyncio.Protocol):
         if exchange.ended and not exchange.gone:
             if not exchange.complete:
                 # The response is complete, and the rest of the request would be for nobody.
+                exchange.reset_here = True
                 self._send(h2.reset(exchange.stream, h2.NO_ERROR))
             self._credit_connection(exchange.drop_body())
         self._forget(exchange)
 
     def _forget(self, exchange: Exchange) -> None:
-        self._streams.pop(exchange.stream, None)
+        if self._streams.pop(exchange.stream, None) is not None:
+            self._remember(exchange.stream, reset_here=exchange.reset_here)
         if self._going_away and not self._streams:
             self.close()
+
+    def _remember(self, stream: int, *, reset_here: bool) -> None:
+        over = self._over
+        over[stream] = reset_here
+        if len(over) > _REMEMBERED_STREAMS:
+            del over[next(iter(over))]
 
     def _break(self, code: int, why: str) -> None:
         """The peer broke the protocol."""

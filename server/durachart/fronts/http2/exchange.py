@@ -41,6 +41,7 @@ class Exchange:
         gone: Whether the stream was reset or the connection is lost.
         ended: Whether the response is complete, as far as the application is concerned.
         overflowed: Whether the body was longer than is collected.
+        reset_here: Whether this side has reset the stream.
     """
 
     __slots__ = (
@@ -58,6 +59,8 @@ class Exchange:
         "overflowed",
         "pending",
         "pending_bytes",
+        "queued",
+        "reset_here",
         "started",
         "stream",
         "task",
@@ -74,6 +77,7 @@ class Exchange:
         self.gone = False
         self.ended = False
         self.overflowed = False
+        self.reset_here = False
         self.started = False
         self.task: asyncio.Task[None] | None = None
         # The request: what came and was not taken.
@@ -85,8 +89,9 @@ class Exchange:
         self.expiry: asyncio.TimerHandle | None = None
         # The response: what the peer's window does not let out yet.
         self.window = window
-        self.pending: deque[bytes] = deque()
+        self.pending: deque[bytes | memoryview] = deque()
         self.pending_bytes = 0
+        self.queued = False
         self.trailers: bytes | None = None
         self._drained: asyncio.Future[None] | None = None
 
