@@ -29,6 +29,7 @@ from durachart.runtime.log import Change, Deletion, Transition
 from durachart.runtime.present import running_effects_json
 from durachart.runtime.stepping import Recorded, Verdict
 from durachart.store.interface import (
+    EffectKey,
     EffectRevival,
     InstanceDelete,
     InstanceUpdate,
@@ -124,12 +125,12 @@ def body_hash(command: Command) -> bytes:
 class Batch:
     """One transaction in the making."""
 
-    def __init__(self, judge: Judge, wall_ms: int, loaded: Loaded) -> None:
-        """Judge commands at ``wall_ms``, knowing of requests and effects what was ``loaded``."""
+    def __init__(self, judge: Judge) -> None:
+        """Begin with nothing decided."""
         self._judge = judge
-        self._wall_ms = wall_ms
-        self._requests = loaded.requests
-        self._effects = loaded.effects
+        self._wall_ms = 0
+        self._requests: dict[RequestKey, RequestRow] = {}
+        self._effects: dict[EffectKey, EffectRow] = {}
         self._bases: dict[InstanceKey, Instance | None] = {}
         self._seats: dict[InstanceKey, Seat] = {}
         self._remembered: set[InstanceKey] = set()
@@ -139,6 +140,12 @@ class Batch:
         self._ended: dict[str, EffectEnd] = {}
         self._recorded: list[Recorded] = []
         self._writes = Writes()
+
+    def learn(self, loaded: Loaded, wall_ms: int) -> None:
+        """Know of requests and effects what was ``loaded``, and judge at ``wall_ms`` from here on."""
+        self._wall_ms = wall_ms
+        self._requests.update(loaded.requests)
+        self._effects.update(loaded.effects)
 
     def seat(self, key: InstanceKey) -> Seat | None:
         """The instance as this batch leaves it so far; None: `sit` it first."""

@@ -1,8 +1,11 @@
 """The command queue: whatever waits is judged together and committed in one transaction.
 
-While a transaction is on its way to the disk, commands gather for the next one: the busier it gets, the more
-each fsync carries. A command is either executed and answered after the commit, or refused before it is judged
-(overload, deadline, shutdown); one that was judged is carried through whatever becomes of its caller.
+While a transaction is on its way to the disk, the commands that come are judged for the next one, on what the
+first will have written: the busier it gets, the more each fsync carries, and neither the disk nor the judge
+waits for the other. The next one is sent when the first is on disk; when that fails, or something of it was
+not current, what was judged on it is judged again. A command is either executed and answered after the
+commit, or refused before it is judged (overload, deadline, shutdown); one that was judged is carried through
+whatever becomes of its caller.
 
 Failures and what they do:
 
@@ -55,6 +58,7 @@ from durachart.runtime.instance import Instance, Seat, restored
 from durachart.runtime.judge import Judge
 from durachart.runtime.log import Change
 from durachart.runtime.registry import DefinitionId, Registry
+from durachart.runtime.rounds import Round
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.tracing import Tracing
 from durachart.store.errors import StoreFailed
@@ -110,6 +114,7 @@ class CommandQueue:
         self._parked_keys: dict[InstanceKey, DefinitionId] = {}
         self._parked_bytes = 0
         self._loads: set[asyncio.Task[None]] = set()
+        self._commits: set[asyncio.Task[None]] = set()
         self._idle: asyncio.Future[None] | None = None
         self._closing = False
         self._worker: asyncio.Task[None] | None = None
@@ -185,28 +190,74 @@ class CommandQueue:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        under_way: Round | None = None
         while True:
-            if not self._waiting:
+            if under_way is None and not self._waiting:
                 if self._closing and not self._parked:
                     return
-                self._idle = loop.create_future()
-                await self._idle
-                self._idle = None
+                await self._woken(loop)
                 continue
             began = loop.time()
-            tickets = self._take_waiting(began)
-            taken = len(tickets)
-            try:
-                await self._carry_out(tickets)
-            except Exception as error:  # noqa: BLE001 - logged with an id; the queue must go on
-                self._fail(tickets, _unexpected(error))
-            took = max(loop.time() - began, 1e-6)
-            self._rate += 0.1 * (taken / took - self._rate)
+            judged, unjudged, failure = await self._judge_waiting(under_way)
+            left, judged = self._left_over(under_way, judged)
+            if left or unjudged:
+                await self._carry_out([*left, *unjudged], under_way, failure)
+            under_way = self._begin_commit(judged) if judged is not None and judged.tickets else None
+            if under_way is not None:
+                took = max(loop.time() - began, 1e-6)
+                self._rate += 0.1 * (len(under_way.tickets) / took - self._rate)
 
-    def _take_waiting(self, now: float) -> list[Ticket]:
-        """The next batch: what waits, without those nobody waits for any more."""
+    async def _woken(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until there is something to do."""
+        self._idle = loop.create_future()
+        await self._idle
+        self._idle = None
+
+    async def _judge_waiting(
+        self, ahead: Round | None
+    ) -> tuple[Round | None, list[Ticket], StoreFailed | None]:
+        """Judge what waits, and while a transaction is under way, what comes.
+
+        Returns:
+            What was judged, if anything; commands that could not be; and why the store failed, if it did.
+        """
+        loop = asyncio.get_running_loop()
+        judged: Round | None = None
+        while True:
+            room = self._settings.max_batch - (len(judged.tickets) if judged is not None else 0)
+            if self._waiting and room > 0:
+                tickets = self._take_waiting(loop.time(), room)
+                if judged is None:
+                    judged = self._new_round()
+                try:
+                    await self._judge_into(judged, tickets, ahead)
+                except StoreFailed as error:
+                    while ahead is not None and not ahead.done:
+                        await self._woken(loop)
+                    return None, [*judged.tickets, *tickets], error
+                except Exception as error:  # noqa: BLE001 - logged with an id; the queue must go on
+                    self._fail((*judged.tickets, *tickets), _unexpected(error))
+                    judged = None
+            if ahead is None or ahead.done:
+                return judged, [], None
+            if not self._waiting or room <= 0:
+                await self._woken(loop)
+
+    def _left_over(self, ahead: Round | None, judged: Round | None) -> tuple[list[Ticket], Round | None]:
+        """What is to be judged again after a transaction, and what was judged meanwhile and still holds."""
+        if ahead is None or not (ahead.failed or ahead.again):
+            return [], judged
+        left = ahead.again if ahead.failure is None else ahead.tickets
+        if judged is None:
+            return left, None
+        if not ahead.failed and not judged.rests_on(ahead.stale):
+            return left, judged
+        return [*left, *judged.tickets], None
+
+    def _take_waiting(self, now: float, room: int) -> list[Ticket]:
+        """At most ``room`` of what waits, without those nobody waits for any more."""
         tickets: list[Ticket] = []
-        while self._waiting and len(tickets) < self._settings.max_batch:
+        while self._waiting and len(tickets) < room:
             ticket = self._waiting.popleft()
             self._waiting_bytes -= ticket.size_bytes
             if ticket.waiter.done():  # its caller went away
@@ -218,12 +269,34 @@ class CommandQueue:
             tickets.append(ticket)
         return tickets
 
-    async def _carry_out(self, tickets: list[Ticket]) -> None:
-        """Judge and commit until every command is answered."""
+    async def _carry_out(
+        self, tickets: list[Ticket], before: Round | None, failure: StoreFailed | None
+    ) -> None:
+        """Judge and commit, one transaction after the other, until every command is answered.
+
+        Args:
+            tickets: The commands, in order.
+            before: A transaction that some of them were part of and that did not go well; None: there is
+                none.
+            failure: Why the store failed to load what they need; None: it did not.
+        """
+        try:
+            await self._carry_through(tickets, before, failure)
+        except Exception as error:  # noqa: BLE001 - logged with an id; the queue must go on
+            self._fail(tickets, _unexpected(error))
+
+    async def _carry_through(
+        self, tickets: list[Ticket], before: Round | None, failure: StoreFailed | None
+    ) -> None:
         patience = Patience(self._settings, asyncio.get_running_loop().time())
         doubts: list[Doubt] = []
-        anew = False
+        anew = before is not None
         rounds = 0
+        if before is not None and before.doubt is not None:
+            doubts.append(before.doubt)
+            failure = before.failure
+        if failure is not None:
+            tickets = await self._wait_for_store(tickets, patience, failure)
         while tickets and rounds < _ROUNDS:
             try:
                 for doubt in doubts:
@@ -272,9 +345,54 @@ class CommandQueue:
         Raises:
             StoreFailed: Nothing was answered. When it was the commit, ``doubts`` has one more.
         """
-        loaded = await self._load(tickets, anew=anew)
-        batch = Batch(self._judge, self._clock.now_ms(), loaded)
-        tickets[:] = [ticket for ticket in tickets if self._decide(batch, ticket, loaded)]
+        judged = self._new_round()
+        await self._judge_into(judged, tickets, None, anew=anew)
+        tickets[:] = judged.tickets
+        await self._commit(judged)
+        if judged.doubt is not None:
+            doubts.append(judged.doubt)
+        if judged.failure is not None:
+            raise judged.failure
+        return judged.again
+
+    def _new_round(self) -> Round:
+        return Round(Batch(self._judge))
+
+    async def _judge_into(
+        self, judged: Round, tickets: Sequence[Ticket], ahead: Round | None, *, anew: bool = False
+    ) -> None:
+        """Judge commands for a transaction, on what one that is under way will have written.
+
+        Raises:
+            StoreFailed: None of them was judged.
+        """
+        loaded = await self._load(tickets, judged, ahead, anew=anew)
+        judged.batch.learn(loaded, self._clock.now_ms())
+        for ticket in tickets:
+            if self._decide(judged.batch, ticket, loaded, ahead):
+                judged.tickets.append(ticket)
+
+    def _begin_commit(self, judged: Round) -> Round:
+        task = asyncio.create_task(self._commit(judged))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        return judged
+
+    async def _commit(self, judged: Round) -> None:
+        """Write what was judged, answer the commands, and say in the round how it went."""
+        try:
+            await self._write(judged)
+        except Exception as error:  # noqa: BLE001 - logged with an id; its callers must hear of it
+            for key in judged.batch.moved():
+                self._cache.evict(key)
+            self._fail(judged.tickets, _unexpected(error))
+            judged.failed = True
+        finally:
+            judged.done = True
+            self._wake()
+
+    async def _write(self, judged: Round) -> None:
+        batch, tickets = judged.batch, judged.tickets
         writes = batch.writes()
         stale: frozenset[InstanceKey] = frozenset()
         if not self._store.exclusive and (unproven := batch.unproven()):
@@ -286,11 +404,13 @@ class CommandQueue:
         if writes.journal or writes.requests:
             try:
                 revisions, outdated = await self._store.commit(writes)
-            except StoreFailed:
+            except StoreFailed as error:
                 for key in batch.moved():
                     self._cache.evict(key)
-                doubts.append(Doubt(batch, writes, tickets))
-                raise
+                judged.failed = True
+                judged.failure = error
+                judged.doubt = Doubt(batch, writes, tickets)
+                return
             stale |= outdated
         if self._tracing is not None:
             self._tracing.committed(tickets, began_ns, len(writes.journal))
@@ -302,16 +422,15 @@ class CommandQueue:
         if revisions and (newest := max(revisions)):
             told = only_of(writes, lambda key: key not in stale) if stale else writes
             self._tell(batch.changes(revisions), newest, told)
-        again = []
+        judged.stale = stale
         for ticket in tickets:
             if ticket.key in stale:
-                again.append(ticket)
+                judged.again.append(ticket)
             elif not ticket.waiter.done() and ticket.reply is not None:
                 ticket.waiter.set_result(ticket.reply)
         reach("reply.set")
-        return again
 
-    def _decide(self, batch: Batch, ticket: Ticket, loaded: Loaded) -> bool:
+    def _decide(self, batch: Batch, ticket: Ticket, loaded: Loaded, ahead: Round | None) -> bool:
         """Have one command judged; False: it was answered already, or set aside."""
         if self._parked and (wanted := self._parked_keys.get(ticket.key)) is not None:
             self._park(ticket, wanted)  # those of one instance stay in order
@@ -319,7 +438,7 @@ class CommandQueue:
         try:
             seat = batch.seat(ticket.key)
             if seat is None:
-                seat = self._cache.get(ticket.key)
+                seat = self._known(ticket.key, ahead)
                 remembered = seat is not None
                 if seat is None:
                     seat = self._stored(ticket, loaded)
@@ -359,7 +478,14 @@ class CommandQueue:
 
     # --- what a batch needs to know -------------------------------------------------------------------------
 
-    async def _load(self, tickets: Sequence[Ticket], *, anew: bool) -> Loaded:
+    def _known(self, key: InstanceKey, ahead: Round | None) -> Seat | None:
+        """The instance as the transaction under way leaves it, or as the last one did; None: not here."""
+        seat = ahead.seat(key) if ahead is not None else None
+        return self._cache.get(key) if seat is None else seat
+
+    async def _load(
+        self, tickets: Sequence[Ticket], judged: Round, ahead: Round | None, *, anew: bool
+    ) -> Loaded:
         """Rows of instances that are not in memory, and what only the store knows.
 
         Whether a request id was used is not asked in advance for instances in memory: nearly none was, and
@@ -369,7 +495,7 @@ class CommandQueue:
         requests: dict[RequestKey, None] = {}
         effects: dict[EffectKey, None] = {}
         for ticket in tickets:
-            seat = self._cache.get(ticket.key)
+            seat = judged.batch.seat(ticket.key) or self._known(ticket.key, ahead)
             if seat is None:
                 keys[ticket.key] = None
             if ticket.request_id and (anew or seat is None):

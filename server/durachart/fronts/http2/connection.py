@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ from durachart.fronts.http2.headers import BlockBroken, HeaderReader, RequestMal
 _log = logging.getLogger(__name__)
 
 _BODY_SECONDS: Final = 60.0
+# How long what is left of a response whose handler has ended may wait without a byte of it being let out.
+_UNREAD_SECONDS: Final = 60.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _MOST_CONTINUATIONS: Final = 16
 # How many streams that are over are remembered, to tell a late frame from a wrong one.
@@ -32,6 +34,8 @@ _REMEMBERED_STREAMS: Final = 256
 _TRANSPORT_HIGH_BYTES: Final = 256 * 1024
 # An own frame is not larger, whatever the peer allows: others of its connection have their turn after it.
 _SENT_FRAME_BYTES: Final = 64 * 1024
+# A change of all windows looks at every stream: it counts as one frame, and one more for this many.
+_STREAMS_PER_FRAME: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,15 @@ class ConnectionSettings:
         max_streams: Exchanges under way.
         header_list_bytes: Of the fields of one request.
         stream_window: What may come of a streamed request before its handler has taken it.
-        connection_window: The same for all requests together; more than the largest request.
+        connection_window: The same for all requests together; and what is held of requests that are collected
+            and not complete, to which the oldest of them may add its rest.
         keepalive_s: How long the peer may be silent before it is asked whether it is there.
         keepalive_timeout_s: How long its answer may take.
     """
 
     max_streams: int = 100_000
     header_list_bytes: int = 64 * 1024
-    stream_window: int = 1024 * 1024
+    stream_window: int = 256 * 1024
     connection_window: int = 64 * 1024 * 1024
     keepalive_s: float = 60.0
     keepalive_timeout_s: float = 20.0
@@ -100,17 +105,22 @@ class Connection(asyncio.Protocol):
         # A header block that goes on in CONTINUATION frames: stream, flags of its HEADERS, pieces.
         self._block: tuple[int, int, list[bytes]] | None = None
         self._uncollected: list[Exchange] = []
-        # Receiving.
+        # Receiving: what came and was not given back, and what of it is about to be.
         self._uncredited = 0
+        self._credited = 0
+        # Requests that are collected and not complete, oldest first, and the bytes of them that are here.
+        self._collecting: OrderedDict[int, Exchange] = OrderedDict()
+        self._collecting_bytes = 0
         # Sending.
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._flushing = False
         self._full = False
         self._window = h2.DEFAULT_WINDOW
         self._stream_window = h2.DEFAULT_WINDOW
         self._frame_bytes = h2.LEAST_FRAME_BYTES
         # Streams that have something to say and a window for it, and wait for the connection, in turns.
-        self._ready: deque[Exchange] = deque()
+        self._ready: OrderedDict[int, Exchange] = OrderedDict()
         self._going_away = False
         self._closing = False
         # Keepalive.
@@ -150,20 +160,27 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._timer.cancel()
         for exchange in tuple(self._streams.values()):
-            exchange.leave()
-            if exchange.task is None:
-                self._forget(exchange)
-        self._ready.clear()
+            self._abandon(exchange)
         self._out.clear()
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`: the transport is full."""
+        """See `asyncio.Protocol`: the transport is full.
+
+        Nothing is read until it has room: what a peer that does not read asks for would pile up here.
+        """
         self._full = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`: the transport has room."""
         self._full = False
+        # Who takes bytes is there, even when it has nothing to say.
+        self._heard = self._loop.time()
+        self._asked = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
         self._unblock()
 
     def data_received(self, data: bytes) -> None:
@@ -282,6 +299,7 @@ class Connection(asyncio.Protocol):
         elif exchange.collected_bytes is None:
             self._run(exchange)
         else:
+            self._collecting[stream] = exchange
             self._uncollected.append(exchange)
 
     def _on_late_headers(self, stream: int, block: bytes) -> None:
@@ -320,41 +338,64 @@ class Connection(asyncio.Protocol):
                 self._send(h2.reset(stream, h2.STREAM_CLOSED))
             elif exchange is not None and not exchange.gone:
                 self._fail(exchange, h2.STREAM_CLOSED)
+            elif not size:
+                self._count()
             return
         if flags & h2.PADDED:
             payload = _unpadded(payload)
             self._credit_connection(size - len(payload))
-            exchange.uncredited_bytes += size - len(payload)
+        exchange.uncredited_bytes += size
         if payload:
             self._take(exchange, payload)
         elif not flags & h2.END_STREAM:
             self._count()
+            self._credit_stream(exchange)
         if flags & h2.END_STREAM and not exchange.gone:
             self._complete(exchange)
 
     def _take(self, exchange: Exchange, payload: bytes) -> None:
         size = len(payload)
         exchange.body_bytes += size
-        exchange.uncredited_bytes += size
         limit = exchange.collected_bytes
-        if exchange.ended or exchange.overflowed:
+        if exchange.uncredited_bytes > self._settings.stream_window:
+            self._credit_connection(size)
+            self._fail(exchange, h2.FLOW_CONTROL_ERROR)
+        elif exchange.ended or exchange.overflowed:
             self._credit_connection(size)  # nobody wants it any more
+            self._credit_stream(exchange)
         elif limit is None:
-            if exchange.uncredited_bytes > self._settings.stream_window:
-                self._fail(exchange, h2.FLOW_CONTROL_ERROR)
-                return
             exchange.arrive(payload)
-            return
-        elif exchange.body_bytes > limit:
-            exchange.overflowed = True
-            self._credit_connection(size + exchange.drop_body())
-            self._run(exchange)
         else:
+            self._collect(exchange, payload, limit)
+
+    def _collect(self, exchange: Exchange, payload: bytes, limit: int) -> None:
+        # Requests that are not complete must not take the window from each other until none can be: they do
+        # not count against the connection's, but have a bound of their own.
+        self._credit_connection(len(payload))
+        self._collecting_bytes += len(payload)
+        if exchange.body_bytes > limit:
+            exchange.overflowed = True
+            exchange.drop_body()
+            self._run(exchange)
+        elif self._collecting_bytes <= self._settings.connection_window or self._is_oldest(exchange):
             exchange.arrive(payload)
-        # What is collected has its own bound; so that it can be reached, the stream's window follows.
-        if exchange.uncredited_bytes >= self._settings.stream_window // 2:
-            self._send(h2.window_update(exchange.stream, exchange.uncredited_bytes))
-            exchange.uncredited_bytes = 0
+        else:
+            self._fail(exchange, h2.REFUSED_STREAM)
+            return
+        # So that the bound of a request can be reached, the stream's window follows; when much is held, only
+        # that of the oldest, until it is complete.
+        if self._collecting_bytes <= self._settings.connection_window // 2 or self._is_oldest(exchange):
+            self._credit_stream(exchange)
+
+    def _is_oldest(self, exchange: Exchange) -> bool:
+        return next(iter(self._collecting.values()), None) is exchange
+
+    def _collected(self, exchange: Exchange) -> None:
+        """A request is not collected any more."""
+        if self._collecting.pop(exchange.stream, None) is not None:
+            self._collecting_bytes -= exchange.body_bytes
+            if self._collecting:
+                self._credit_stream(next(iter(self._collecting.values())))
 
     def _complete(self, exchange: Exchange) -> None:
         length = exchange.head.content_length
@@ -362,23 +403,26 @@ class Connection(asyncio.Protocol):
             self._fail(exchange, h2.PROTOCOL_ERROR)
             return
         exchange.finish_body()
-        if exchange.task is None:
+        if not exchange.begun:
             self._run(exchange)
 
     def _bound_bodies(self) -> None:
         """A body that is collected has to come within a time."""
         for exchange in self._uncollected:
-            if exchange.task is None and not exchange.gone:
+            if not exchange.begun and not exchange.gone:
                 exchange.expiry = self._loop.call_later(_BODY_SECONDS, self._fail, exchange, h2.CANCEL)
         self._uncollected.clear()
 
     def _run(self, exchange: Exchange) -> None:
         if exchange.expiry is not None:
             exchange.expiry.cancel()
+        self._collected(exchange)
+        exchange.begun = True
         exchange.task = self._loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> None:
         """Run the application, and see to it that the stream ends."""
+        exchange.running = True
         try:
             await self._application.run(exchange)
         except asyncio.CancelledError:
@@ -387,9 +431,10 @@ class Connection(asyncio.Protocol):
         except Exception:  # noqa: BLE001 - logged; the stream is reset, and others go on
             _log.exception("a request failed in the front path=%r", exchange.head.path)
         finally:
+            exchange.running = False
+            exchange.task = None
             if not exchange.ended and not exchange.gone:
                 self._fail(exchange, h2.CANCEL if self._going_away else h2.INTERNAL_ERROR)
-            exchange.task = None
             self._close_if_over(exchange)
 
     # --- the other frames -----------------------------------------------------------------------------------
@@ -409,7 +454,7 @@ class Connection(asyncio.Protocol):
         if not stream or stream > self._newest_stream:
             raise _Broken(h2.PROTOCOL_ERROR, "RST_STREAM of a stream that is not open")
         exchange = self._streams.get(stream)
-        if exchange is None:
+        if exchange is None or exchange.gone:
             self._count()
             return
         self._let_go(exchange)
@@ -420,28 +465,37 @@ class Connection(asyncio.Protocol):
         if flags & h2.ACK:
             if payload:
                 raise _Broken(h2.FRAME_SIZE_ERROR, "an acknowledgement holds nothing")
+            self._count()
             return
         if len(payload) % 6:
             raise _Broken(h2.FRAME_SIZE_ERROR, "SETTINGS come in six bytes each")
         self._count()
         self._settled = True
+        window = self._stream_window
         for name, value in h2.read_settings(payload):
-            self._set(name, value)
+            if name == h2.INITIAL_WINDOW_SIZE:
+                if value > h2.LARGEST_WINDOW:
+                    raise _Broken(h2.FLOW_CONTROL_ERROR, "the window is too large")
+                window = value  # once for all that one frame says: it can say it thousands of times
+            else:
+                self._set(name, value)
+        if window != self._stream_window:
+            self._set_windows(window)
         self._send(h2.frame(h2.SETTINGS, h2.ACK, 0))
 
+    def _set_windows(self, window: int) -> None:
+        self._count(len(self._streams) // _STREAMS_PER_FRAME)
+        more = window - self._stream_window
+        self._stream_window = window
+        for exchange in self._streams.values():
+            exchange.window += more
+            if exchange.window > h2.LARGEST_WINDOW:
+                raise _Broken(h2.FLOW_CONTROL_ERROR, "a stream's window is too large")
+            self._queue(exchange)
+        self._unblock()
+
     def _set(self, name: int, value: int) -> None:
-        if name == h2.INITIAL_WINDOW_SIZE:
-            if value > h2.LARGEST_WINDOW:
-                raise _Broken(h2.FLOW_CONTROL_ERROR, "the window is too large")
-            more = value - self._stream_window
-            self._stream_window = value
-            for exchange in self._streams.values():
-                exchange.window += more
-                if exchange.window > h2.LARGEST_WINDOW:
-                    raise _Broken(h2.FLOW_CONTROL_ERROR, "a stream's window is too large")
-                self._queue(exchange)
-            self._unblock()
-        elif name == h2.MAX_FRAME_SIZE:
+        if name == h2.MAX_FRAME_SIZE:
             if not h2.LEAST_FRAME_BYTES <= value <= h2.MOST_FRAME_BYTES:
                 raise _Broken(h2.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE is out of bounds")
             self._frame_bytes = min(value, _SENT_FRAME_BYTES)
@@ -493,9 +547,9 @@ class Connection(asyncio.Protocol):
             self._queue(exchange)
             self._unblock()
 
-    def _count(self) -> None:
-        """One more frame that carries nothing."""
-        if self._floods.is_too_much(self._heard):
+    def _count(self, frames: int = 1) -> None:
+        """One more frame that carries nothing; or as much work as so many."""
+        if self._floods.is_too_much(self._heard, frames):
             raise _Broken(h2.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
 
     # --- sending: called by exchanges -----------------------------------------------------------------------
@@ -503,7 +557,7 @@ class Connection(asyncio.Protocol):
     def send_headers(self, exchange: Exchange, block: bytes) -> None:
         """Send the header block of a response."""
         if not exchange.gone:
-            self._send(h2.frame(h2.HEADERS, h2.END_HEADERS, exchange.stream, block))
+            self._send(h2.headers(0, exchange.stream, block))
 
     def send_data(self, exchange: Exchange, data: bytes) -> None:
         """Send bytes of a response, or keep them until the windows allow it."""
@@ -532,8 +586,9 @@ class Connection(asyncio.Protocol):
             return
         if exchange.pending:
             exchange.trailers = block
+            self._bound_unread(exchange)
             return
-        self._send(h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, exchange.stream, block))
+        self._send(h2.headers(h2.END_STREAM, exchange.stream, block))
         self._close_if_over(exchange)
 
     def send_all(self, exchange: Exchange, headers: bytes, data: bytes, trailers: bytes) -> None:
@@ -547,9 +602,17 @@ class Connection(asyncio.Protocol):
         if exchange.gone:
             return
         self._credit_connection(size)
-        if not exchange.complete and exchange.uncredited_bytes >= self._settings.stream_window // 2:
-            self._send(h2.window_update(exchange.stream, exchange.uncredited_bytes))
-            exchange.uncredited_bytes = 0
+        self._credit_stream(exchange)
+
+    def _credit_stream(self, exchange: Exchange) -> None:
+        if exchange.complete or exchange.gone:
+            return
+        free = exchange.uncredited_bytes
+        if exchange.collected_bytes is None:
+            free -= exchange.waiting_bytes  # for the handler
+        if free >= self._settings.stream_window // 2:
+            self._send(h2.window_update(exchange.stream, free))
+            exchange.uncredited_bytes -= free
 
     def _credit_connection(self, size: int) -> None:
         self._credited += size
@@ -558,19 +621,15 @@ class Connection(asyncio.Protocol):
             self._uncredited -= self._credited
             self._credited = 0
 
-    _credited = 0
-
     def _queue(self, exchange: Exchange) -> None:
         """Have a stream take its turn, if it has something to say and a window for it."""
-        if exchange.pending and exchange.window > 0 and not exchange.queued:
-            exchange.queued = True
-            self._ready.append(exchange)
+        if exchange.pending and exchange.window > 0:
+            self._ready.setdefault(exchange.stream, exchange)
 
     def _unblock(self) -> None:
         """Send what the windows and the transport let out: a frame of each stream, in turns."""
         while self._ready and self._window > 0 and not self._full:
-            exchange = self._ready.popleft()
-            exchange.queued = False
+            _, exchange = self._ready.popitem(last=False)
             if exchange.pending and exchange.window > 0:
                 self._send_frame(exchange)
                 self._queue(exchange)
@@ -598,21 +657,42 @@ class Connection(asyncio.Protocol):
         exchange.pending_bytes -= len(data)
         self._send(h2.frame(h2.DATA, 0, exchange.stream, data))
         if not pending and exchange.trailers is not None:
+            if exchange.expiry is not None:
+                exchange.expiry.cancel()
             self.send_trailers(exchange, exchange.trailers)
         if exchange.pending_bytes <= LOW_BYTES:
             exchange.wake_writer()
 
+    def _bound_unread(self, exchange: Exchange) -> None:
+        """A response whose handler has ended, which nobody watches any more, has to be taken all the same."""
+        exchange.expiry = self._loop.call_later(
+            _UNREAD_SECONDS, self._look_at_unread, exchange, exchange.pending_bytes
+        )
+
+    def _look_at_unread(self, exchange: Exchange, before: int) -> None:
+        if exchange.pending_bytes < before:
+            self._bound_unread(exchange)
+        else:
+            self._fail(exchange, h2.CANCEL)
+
     def _send(self, data: bytes) -> None:
         self._out.append(data)
-        if not self._flushing:
+        self._out_bytes += len(data)
+        if self._out_bytes > _TRANSPORT_HIGH_BYTES:
+            self._flush()  # before the end of the turn, so that the transport can say that it is full
+        elif not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush_at_end)
+
+    def _flush_at_end(self) -> None:
+        self._flushing = False
+        self._flush()
 
     def _flush(self) -> None:
-        self._flushing = False
         if self._transport is not None and self._out and not self._transport.is_closing():
             self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out.clear()
+        self._out_bytes = 0
 
     # --- ends -----------------------------------------------------------------------------------------------
 
@@ -635,21 +715,33 @@ class Connection(asyncio.Protocol):
         """The stream is over; its handler unwinds."""
         if exchange.gone:
             return
-        self._credit_connection(exchange.drop_body())
+        self._drop_body(exchange)
+        self._abandon(exchange)
+
+    def _abandon(self, exchange: Exchange) -> None:
         exchange.leave()
-        if exchange.task is None:
+        self._collected(exchange)
+        self._ready.pop(exchange.stream, None)
+        if not exchange.running:
+            # Also when its task was to begin: it is cancelled before its first step, and never will.
+            exchange.task = None
             self._forget(exchange)
+
+    def _drop_body(self, exchange: Exchange) -> None:
+        size = exchange.drop_body()
+        if exchange.collected_bytes is None:  # else it was given back when it came
+            self._credit_connection(size)
 
     def _close_if_over(self, exchange: Exchange) -> None:
         """Forget a stream whose handler has ended and whose response is out."""
-        if exchange.task is not None or (exchange.pending and not exchange.gone):
+        if exchange.running or (exchange.pending and not exchange.gone):
             return
         if exchange.ended and not exchange.gone:
             if not exchange.complete:
                 # The response is complete, and the rest of the request would be for nobody.
                 exchange.reset_here = True
                 self._send(h2.reset(exchange.stream, h2.NO_ERROR))
-            self._credit_connection(exchange.drop_body())
+            self._drop_body(exchange)
         self._forget(exchange)
 
     def _forget(self, exchange: Exchange) -> None:
@@ -694,16 +786,16 @@ class Connection(asyncio.Protocol):
     def _look_at_silence(self) -> None:
         """Ask a peer that has been silent whether it is there; give it up when it does not say so."""
         settings = self._settings
-        if not self._settled:
-            self._break(h2.SETTINGS_TIMEOUT, "nothing that is HTTP/2 came")
-            return
-        silent_s = self._loop.time() - self._heard
+        wait = settings.keepalive_s - (self._loop.time() - self._heard)
         if self._asked:
             _log.info("a client vanished peer=%s", self.peer)
             self.abort()
             return
-        wait = settings.keepalive_s - silent_s
-        if wait <= 0:
+        if not self._settled and not self._closing:
+            self._asked = True
+            self._break(h2.SETTINGS_TIMEOUT, "nothing that is HTTP/2 came")
+            wait = settings.keepalive_timeout_s
+        elif wait <= 0:
             self._asked = True
             self._send(h2.frame(h2.PING, 0, 0, b"durachrt"))
             wait = settings.keepalive_timeout_s

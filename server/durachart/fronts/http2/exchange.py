@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # What waits here of one response before its handler waits, and when it goes on.
 HIGH_BYTES = 64 * 1024
 LOW_BYTES = 16 * 1024
+_SMALL_BYTES = 512
 
 
 class PeerGone(Exception):
@@ -49,6 +50,7 @@ class Exchange:
         "_chunks",
         "_connection",
         "_drained",
+        "begun",
         "body_bytes",
         "collected_bytes",
         "complete",
@@ -59,13 +61,14 @@ class Exchange:
         "overflowed",
         "pending",
         "pending_bytes",
-        "queued",
         "reset_here",
+        "running",
         "started",
         "stream",
         "task",
         "trailers",
         "uncredited_bytes",
+        "waiting_bytes",
         "window",
     )
 
@@ -79,11 +82,16 @@ class Exchange:
         self.overflowed = False
         self.reset_here = False
         self.started = False
+        # Whether the application was asked to run, and whether it does: a task that is cancelled before its
+        # first step never runs at all.
+        self.begun = False
+        self.running = False
         self.task: asyncio.Task[None] | None = None
         # The request: what came and was not taken.
         self._chunks: deque[bytes] = deque()
         self._arrived: asyncio.Future[None] | None = None
         self.body_bytes = 0
+        self.waiting_bytes = 0
         self.uncredited_bytes = 0
         self.collected_bytes: int | None = None
         self.expiry: asyncio.TimerHandle | None = None
@@ -91,7 +99,6 @@ class Exchange:
         self.window = window
         self.pending: deque[bytes | memoryview] = deque()
         self.pending_bytes = 0
-        self.queued = False
         self.trailers: bytes | None = None
         self._drained: asyncio.Future[None] | None = None
 
@@ -110,8 +117,7 @@ class Exchange:
         """The whole body that was collected; once."""
         chunks = self._chunks
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self._connection.credit(self, len(whole))
+        self.drop_body()
         return whole
 
     async def chunk(self) -> bytes:
@@ -124,6 +130,7 @@ class Exchange:
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
         taken = self._chunks.popleft()
+        self.waiting_bytes -= len(taken)
         self._connection.credit(self, len(taken))
         return taken
 
@@ -157,7 +164,13 @@ class Exchange:
 
     def arrive(self, data: bytes) -> None:
         """Take in bytes of the body."""
-        self._chunks.append(data)
+        chunks = self._chunks
+        self.waiting_bytes += len(data)
+        if chunks and len(chunks[-1]) < _SMALL_BYTES:
+            # A peer that sends a few bytes at a time must not have us keep an object for each.
+            chunks[-1] += data
+        else:
+            chunks.append(data)
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
@@ -169,7 +182,8 @@ class Exchange:
 
     def drop_body(self) -> int:
         """Forget what was not taken; how many bytes it was."""
-        size = sum(map(len, self._chunks))
+        size = self.waiting_bytes
+        self.waiting_bytes = 0
         self._chunks.clear()
         return size
 

@@ -19,10 +19,10 @@ class FloodGuard:
         self._count = 0
         self._since = float("-inf")
 
-    def is_too_much(self, now: float) -> bool:
-        """Count one more at ``now``, in seconds on any clock that goes forward."""
+    def is_too_much(self, now: float, frames: int = 1) -> bool:
+        """Count so many more at ``now``, in seconds on any clock that goes forward."""
         if now - self._since > _PER_S:
             self._since = now
             self._count = 0
-        self._count += 1
+        self._count += frames
         return self._count > _MOST

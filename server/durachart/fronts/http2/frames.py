@@ -63,6 +63,19 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return _pack_head(size >> 8, size & 0xFF, kind, flags, stream) + payload
 
 
+def headers(flags: int, stream: int, block: bytes) -> bytes:
+    """A HEADERS frame, and as many CONTINUATION frames as the block needs: every peer takes the least size."""
+    if len(block) <= LEAST_FRAME_BYTES:
+        return frame(HEADERS, flags | END_HEADERS, stream, block)
+    pieces = [block[at : at + LEAST_FRAME_BYTES] for at in range(0, len(block), LEAST_FRAME_BYTES)]
+    between = b"".join(frame(CONTINUATION, 0, stream, piece) for piece in pieces[1:-1])
+    return (
+        frame(HEADERS, flags, stream, pieces[0])
+        + between
+        + frame(CONTINUATION, END_HEADERS, stream, pieces[-1])
+    )
+
+
 def settings(values: dict[int, int]) -> bytes:
     """A SETTINGS frame."""
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*setting) for setting in values.items()))

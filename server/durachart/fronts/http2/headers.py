@@ -20,7 +20,8 @@ from hpack import Decoder, HPACKError
 Header = tuple[bytes, bytes]
 
 _REMEMBERED_BLOCKS = 256
-_REMEMBERED_BYTES = 512
+# Of the decoded fields: a few bytes can stand for many.
+_REMEMBERED_BYTES = 2_048
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
 _REQUIRED = frozenset({b":method", b":scheme", b":path"})
 _OF_A_CONNECTION = frozenset(
@@ -87,7 +88,11 @@ class HeaderReader:
             return head
         fields, unchanged = self._decode(block)
         head = _head(fields)
-        if unchanged and len(block) <= _REMEMBERED_BYTES and len(self._known) < _REMEMBERED_BLOCKS:
+        if (
+            unchanged
+            and len(self._known) < _REMEMBERED_BLOCKS
+            and len(block) + sum(len(name) + len(value) for name, value in fields) <= _REMEMBERED_BYTES
+        ):
             self._known[block] = head
         return head
 
@@ -127,6 +132,8 @@ def _head(fields: Sequence[Header]) -> Head:
         if name.startswith(b":"):
             if others or name in pseudo or name not in _PSEUDO:
                 raise RequestMalformed("a pseudo-header is unknown, repeated, or not in front")
+            if not _NOT_IN_VALUES.isdisjoint(value):
+                raise RequestMalformed("a pseudo-header's value has characters that it must not have")
             pseudo[name] = value
             continue
         _check(name, value)

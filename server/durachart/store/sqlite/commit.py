@@ -82,31 +82,32 @@ def commit(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
 
 
 def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int) -> None:
-    many = connection.executemany
     _require_living(connection, writes)
     if writes.requests:
         # First, because this is what fails when a request was retried.
-        many(sql.INSERT_REQUEST.sql, writes.requests)
+        sql.WRITE_REQUESTS.write(connection, writes.requests)
     if writes.updates:
         arrange = sql.arrange_instance_update
-        moved = many(sql.UPDATE_INSTANCE.sql, [arrange((*u.row, u.from_version)) for u in writes.updates])
-        _require(moved.rowcount, writes.updates)
+        rows = [arrange((*update.row, update.from_version)) for update in writes.updates]
+        _require(sql.UPDATE_INSTANCES.write(connection, rows), writes.updates)
     if writes.deletes:
         _require(delete(connection, writes.deletes), writes.deletes)
     if writes.inserts:
-        many(sql.INSERT_INSTANCE.sql, writes.inserts)
+        sql.WRITE_INSTANCES.write(connection, writes.inserts)
     if writes.journal:
         numbered = [(revision, *row) for revision, row in enumerate(writes.journal, newest_revision + 1)]
-        many(sql.INSERT_JOURNAL.sql, numbered)
+        sql.WRITE_JOURNAL.write(connection, numbered)
     reach("commit.inside")
     if writes.ends or writes.revivals or writes.late_ends:
         _end_effects(connection, writes)
     if writes.effects:
-        many(sql.INSERT_EFFECT.sql, writes.effects)
+        sql.WRITE_EFFECTS.write(connection, writes.effects)
     if writes.timers_gone:
-        many(sql.DELETE_TIMER.sql, [sql.arrange_timer_gone(timer) for timer in writes.timers_gone])
+        connection.executemany(
+            sql.DELETE_TIMER.sql, [sql.arrange_timer_gone(timer) for timer in writes.timers_gone]
+        )
     if writes.timers:
-        many(sql.INSERT_TIMER.sql, writes.timers)
+        sql.WRITE_TIMERS.write(connection, writes.timers)
     if writes.deletes:
         # Last, because what the batch itself wrote of the instance goes as well.
         purge(connection, writes.deletes)

@@ -26,6 +26,7 @@ from durachart.store.schema import (
     store_info,
     timers,
 )
+from durachart.store.sqlite.many_rows import ManyRows, insert_many
 
 _DIALECT = sqlite.dialect(paramstyle="qmark")
 _KEY = ("shard", "namespace", "machine_id", "instance_id")
@@ -73,27 +74,46 @@ INSERT_INSTANCE = compiled(insert(instances))
 INSERT_EFFECT = compiled(insert(effects))
 INSERT_TIMER = compiled(insert(timers))
 INSERT_REQUEST = compiled(insert(requests))
+WRITE_JOURNAL = insert_many(INSERT_JOURNAL.sql)
+WRITE_INSTANCES = insert_many(INSERT_INSTANCE.sql)
+WRITE_EFFECTS = insert_many(INSERT_EFFECT.sql)
+WRITE_TIMERS = insert_many(INSERT_TIMER.sql)
+WRITE_REQUESTS = insert_many(INSERT_REQUEST.sql)
 INSERT_INFO = compiled(insert(store_info).prefix_with("OR IGNORE"))
 
 # The result columns of an instance; its key, uid, labels and instant of creation never change.
-UPDATE_INSTANCE = compiled(
-    update(instances)
-    .where(*_is(instances, *_KEY, "uid"), instances.c.version == bindparam("p_from_version"))
-    .values(
-        _set(
-            "machine_version",
-            "version",
-            "status",
-            "value",
-            "context",
-            "internals",
-            "updated_at_ms",
-            "seq",
-            "snapshot_seq",
-        )
-    )
+_RESULT = (
+    "machine_version",
+    "version",
+    "status",
+    "value",
+    "context",
+    "internals",
+    "updated_at_ms",
+    "seq",
+    "snapshot_seq",
 )
-arrange_instance_update = UPDATE_INSTANCE.arranger((*InstanceRow._fields, "from_version"))
+_JUDGED = (*_KEY, "uid", "from_version")
+
+
+def _update_instances() -> ManyRows:
+    """Each row is a result and what it was judged on. By hand: Core writes no UPDATE … FROM (VALUES …)."""
+    columns = (*_RESULT, *_JUDGED)
+    # The columns of VALUES have these names.
+    number = {name: f"new.column{place}" for place, name in enumerate(columns, 1)}
+    results = ", ".join(f"{name} = {number[name]}" for name in _RESULT)
+    judged = " AND ".join(
+        f"{instances.name}.{name.removeprefix('from_')} = {number[name]}" for name in _JUDGED
+    )
+    before = f"UPDATE {instances.name} SET {results} FROM (VALUES"  # noqa: S608 - names of our own schema
+    return ManyRows(before, len(columns), f") AS new WHERE {judged}")
+
+
+UPDATE_INSTANCES = _update_instances()
+_fields = (*InstanceRow._fields, "from_version")
+arrange_instance_update: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(
+    *(_fields.index(name) for name in (*_RESULT, *_JUDGED))
+)
 
 _end = update(effects).values(_set("state", "finalized_at_ms", "output", "error"))
 # A worker's end of an effect holds only under its own lease; a cancellation under any.
