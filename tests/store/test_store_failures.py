@@ -28,7 +28,11 @@ QUICK = RuntimeSettings(store_retry_first=timedelta(), store_retry_longest=timed
 
 
 class FailingStore:
-    """Fails as often as it is told: before or after what it was asked has been done."""
+    """Fails as often as it is told: before or after what it was asked has been done.
+
+    Attributes:
+        commits: How many were begun.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,6 +40,7 @@ class FailingStore:
         self.before = 0
         self.after = 0
         self.looks = 0
+        self.commits = 0
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.committing = asyncio.Event()
@@ -50,6 +55,7 @@ class FailingStore:
         return await self._store.load(wanted)
 
     async def commit(self, writes: Writes) -> CommitResult:
+        self.commits += 1
         if not self.go_on.is_set():
             self.committing.set()
             await self.go_on.wait()

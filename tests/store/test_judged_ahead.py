@@ -1,0 +1,120 @@
+"""Commands that come while a transaction is under way are judged on what it will have written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from durachart.runtime.errors import EventNotAllowed, StoreUnavailable, VersionConflict
+from durachart.runtime.settings import RuntimeSettings
+from tests.store.runtimes import ADA, Service
+from tests.store.test_store_failures import FailingStore, StoreMaker, failing
+
+
+async def judged_during(
+    service: Service, store: FailingStore, first: Coroutine[Any, Any, Any], *others: Coroutine[Any, Any, Any]
+) -> list[asyncio.Task[Any]]:
+    """Begin ``first``, hold its commit up, and have the others judged meanwhile."""
+    store.go_on.clear()
+    store.committing.clear()
+    tasks = [asyncio.create_task(first)]
+    await store.committing.wait()
+    tasks += [asyncio.create_task(other) for other in others]
+    # Each offers its command in its first turn; after that nothing waits that was not judged.
+    await asyncio.sleep(0)
+    while service.runtime._queue.depth:
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_what_comes_during_a_commit_goes_on_from_it_in_the_next(make_store: StoreMaker) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+        before = store.commits
+        tasks = await judged_during(service, store, *(service.send("ADD") for _ in range(4)))
+        assert not any(task.done() for task in tasks)
+        store.go_on.set()
+        answers = await asyncio.gather(*tasks)
+        assert [answer.state.version for answer in answers] == [1, 2, 3, 4]
+        assert store.commits == before + 2
+        assert (await service.context())["n"] == 4
+
+
+async def test_a_refusal_is_judged_on_what_is_under_way_and_answered_after_it(make_store: StoreMaker) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+        tasks = await judged_during(
+            service, store, service.send("ADD"), service.send("ADD", expected_version=0), service.send("NOPE")
+        )
+        assert not any(task.done() for task in tasks)
+        store.go_on.set()
+        _, conflict, refused = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(conflict, VersionConflict)
+        assert conflict.actual_version == 1
+        assert isinstance(refused, EventNotAllowed)
+        seen = [(entry.seq, entry.outcome) for entry in await service.journal()]
+        assert seen == [(1, "accepted"), (2, "accepted"), (3, "refused"), (4, "refused")]
+
+
+@pytest.mark.parametrize("what", ["before", "after"])
+async def test_a_commit_that_fails_takes_what_was_judged_on_it_along(
+    make_store: StoreMaker, what: str
+) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+        setattr(store, what, 1)
+        adding = [service.send("ADD", request_id=f"r{number}") for number in range(4)]
+        tasks = await judged_during(service, store, *adding)
+        store.go_on.set()
+        answers = await asyncio.gather(*tasks)
+        assert sorted(answer.state.version for answer in answers) == [1, 2, 3, 4]
+        assert not any(answer.replayed for answer in answers)
+        assert [entry.to_version for entry in await service.journal()] == [0, 1, 2, 3, 4]
+
+
+async def test_what_was_judged_on_a_lost_transaction_is_judged_without_it(make_store: StoreMaker) -> None:
+    impatient = RuntimeSettings(
+        store_patience=timedelta(), store_retry_first=timedelta(), store_retry_longest=timedelta()
+    )
+    async with failing(make_store, impatient) as (service, store):
+        await service.create()
+        store.before = 1
+        soon = asyncio.get_running_loop().time() + 60
+        tasks = await judged_during(
+            service, store, service.send("ADD", {"by": 5}), service.send("ADD", {"by": 2}, caller=ADA._replace(deadline=soon))
+        )
+        store.go_on.set()
+        lost, kept = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(lost, StoreUnavailable)
+        assert not isinstance(kept, BaseException)
+        assert kept.state.version == 1
+        assert (await service.context())["n"] == 2
+
+
+async def test_a_request_repeated_while_its_first_is_under_way_gets_the_same_answer(
+    make_store: StoreMaker,
+) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+        tasks = await judged_during(
+            service, store, service.send("ADD", request_id="r"), service.send("ADD", request_id="r")
+        )
+        store.go_on.set()
+        first, again = await asyncio.gather(*tasks)
+        assert (first.state.version, again.state.version) == (1, 1)
+        assert (first.replayed, again.replayed) == (False, True)
+        assert (await service.context())["n"] == 1
+
+
+async def test_nothing_that_is_not_on_disk_is_read(make_store: StoreMaker) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+        tasks = await judged_during(service, store, service.send("ADD"), service.send("ADD"))
+        assert (await service.context())["n"] == 0
+        store.go_on.set()
+        await asyncio.gather(*tasks)
+        assert (await service.context())["n"] == 2
