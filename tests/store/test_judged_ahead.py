@@ -26,7 +26,7 @@ async def judged_during(
     tasks += [asyncio.create_task(other) for other in others]
     # Each offers its command in its first turn; after that nothing waits that was not judged.
     await asyncio.sleep(0)
-    while service.runtime._queue.depth:
+    while service.runtime._queue.depth:  # noqa: ASYNC110 - the queue tells nobody that nothing waits
         await asyncio.sleep(0)
     return tasks
 
@@ -84,9 +84,8 @@ async def test_what_was_judged_on_a_lost_transaction_is_judged_without_it(make_s
         await service.create()
         store.before = 1
         soon = asyncio.get_running_loop().time() + 60
-        tasks = await judged_during(
-            service, store, service.send("ADD", {"by": 5}), service.send("ADD", {"by": 2}, caller=ADA._replace(deadline=soon))
-        )
+        patient = service.send("ADD", {"by": 2}, caller=ADA._replace(deadline=soon))
+        tasks = await judged_during(service, store, service.send("ADD", {"by": 5}), patient)
         store.go_on.set()
         lost, kept = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(lost, StoreUnavailable)
