@@ -64,7 +64,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def headers(flags: int, stream: int, block: bytes) -> bytes:
-    """A HEADERS frame, and as many CONTINUATION frames as the block needs: every peer takes the least size."""
+    """A HEADERS frame, with CONTINUATION frames when the block is larger than what every peer takes."""
     if len(block) <= LEAST_FRAME_BYTES:
         return frame(HEADERS, flags | END_HEADERS, stream, block)
     pieces = [block[at : at + LEAST_FRAME_BYTES] for at in range(0, len(block), LEAST_FRAME_BYTES)]
