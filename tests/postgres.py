@@ -56,9 +56,9 @@ def find_programs() -> Path:
     refused = []
     for directory in _candidates():
         try:
-            subprocess.run(
-                [directory / "postgres", "--version"], check=True, capture_output=True, **_as_user()
-            )
+            prefix, as_user = _starting_as_user()
+            command = [*prefix, directory / "postgres", "--version"]
+            subprocess.run(command, check=True, capture_output=True, **as_user)
             if not (directory / "initdb").exists():
                 raise FileNotFoundError("it has no initdb")
         except (OSError, subprocess.CalledProcessError) as error:
@@ -273,14 +273,15 @@ class PostgresServer:
         await asyncio.to_thread(self.start)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        prefix, as_user = _starting_as_user()
         return subprocess.run(
-            [self._programs / program, *arguments],
+            [*prefix, self._programs / program, *arguments],
             check=False,
             capture_output=True,
             cwd=self.root,
             env=_environment(),
             timeout=PATIENCE_S,
-            **_as_user(),
+            **as_user,
         )
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
