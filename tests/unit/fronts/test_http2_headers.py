@@ -115,6 +115,8 @@ def test_trailers_have_rules_of_their_own(fields: Fields) -> None:
         b"\x00\x81\xff\x01a",
         b"\x3f\xe2\x1f",
         literals([(b"a", b"b")]) + TABLE_OF_NOTHING,
+        TABLE_OF_NOTHING * 3 + literals(REQUEST),
+        b"\x3f\xe1\x1f" * 3 + literals(REQUEST),
         literals([(b"a", b"x" * LONGEST)]),
         b"\x40\x01a\x7f\x81\x1e" + b"x" * 4_000 + FIRST_ENTRY * 20,
     ],

@@ -29,6 +29,8 @@ _OF_A_CONNECTION = frozenset(
 )
 _NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _NOT_IN_VALUES = frozenset(b"\0\r\n")
+# RFC 7541, section 4.2.
+_MOST_SIZE_UPDATES = 2
 _STATUS_200 = b"\x88"
 
 
@@ -106,6 +108,8 @@ class HeaderReader:
 
     def _decode(self, block: bytes) -> tuple[list[Header], bool]:
         """The fields, and whether the table is as it was."""
+        if _size_updates(block) > _MOST_SIZE_UPDATES:
+            raise BlockBroken("the block changes the size of the table too often")
         table = self._decoder.header_table
         entries = table.dynamic_entries
         newest, count, size = (entries[0] if entries else None), len(entries), table.maxsize
@@ -122,6 +126,19 @@ class HeaderReader:
         if not unchanged:
             self._known.clear()
         return fields, unchanged
+
+
+def _size_updates(block: bytes) -> int:
+    """How many changes of the table's size a block begins with: each is one byte, and as slow as a field."""
+    count = at = 0
+    while block[at : at + 1] and block[at] & 0xE0 == 0x20:
+        count += 1
+        continues = block[at] & 0x1F == 0x1F
+        at += 1
+        while continues and at < len(block):
+            continues = block[at] >= 0x80
+            at += 1
+    return count
 
 
 def _head(fields: Sequence[Header]) -> Head:
