@@ -744,6 +744,36 @@ async def test_a_flood_of_frames_that_carry_nothing_ends_the_connection(sent: by
     await settle()
 
 
+async def test_calls_that_end_on_both_sides_at_once_are_no_flood() -> None:
+    peer = Peer(Scripted(says(1)))
+    peer.send(window(0, 10_000))
+    for first in (1, 10_001):
+        streams = range(first, first + 4_000, 2)
+        peer.send(*(request(stream) for stream in streams))
+        await settle()
+        peer.send(*(reset(stream) for stream in streams))
+    assert not await peer.of(h2.GOAWAY)
+    assert not peer.connection.busy
+
+
+async def test_a_ping_for_each_round_trip_of_data_is_no_flood() -> None:
+    async def run(exchange: Exchange) -> None:
+        exchange.start(HEAD)
+        while await exchange.chunk():
+            exchange.write(b"x")
+
+    peer = Peer(Scripted(run))
+    peer.send(request(1, ends=False))
+    for _ in range(1_500):
+        peer.send(data(1, b"x"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        peer.send(frame(h2.PING, 0, 0, bytes(8)))
+    came = await peer.received()
+    assert len([each for each in came if each.kind == h2.PING]) == 1_500
+    assert not [each for each in came if each.kind == h2.GOAWAY]
+
+
 # --- properties ---------------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,9 @@ class Connection(asyncio.Protocol):
         self._streams: dict[int, Exchange] = {}
         self._newest_stream = 0
         self._last_served = 0
+        # Streams that the peer has opened less those that it has reset: each may be reset once, even when it
+        # is over by then, as thousands are whose deadline passes on both sides.
+        self._unreset = 0
         # Of streams that are over lately: whether this side has reset them.
         self._over: dict[int, bool] = {}
         # A header block that goes on in CONTINUATION frames: stream, flags of its HEADERS, pieces.
@@ -119,6 +122,8 @@ class Connection(asyncio.Protocol):
         self._window = h2.DEFAULT_WINDOW
         self._stream_window = h2.DEFAULT_WINDOW
         self._frame_bytes = h2.LEAST_FRAME_BYTES
+        # Whether DATA was sent since the last PING: clients measure the line by one for each round trip.
+        self._measurable = False
         # Streams that have something to say and a window for it, and wait for the connection, in turns.
         self._ready: OrderedDict[int, Exchange] = OrderedDict()
         self._going_away = False
@@ -281,6 +286,7 @@ class Connection(asyncio.Protocol):
                 self._on_late_headers(stream, block)
                 return
             self._newest_stream = stream
+            self._unreset += 1
             head = self._headers.request(block)
         except BlockBroken as error:
             raise _Broken(h2.COMPRESSION_ERROR, "the header block cannot be decoded") from error
@@ -454,10 +460,12 @@ class Connection(asyncio.Protocol):
         if not stream or stream > self._newest_stream:
             raise _Broken(h2.PROTOCOL_ERROR, "RST_STREAM of a stream that is not open")
         exchange = self._streams.get(stream)
-        if exchange is None or exchange.gone:
+        if self._unreset:
+            self._unreset -= 1
+        else:
             self._count()
-            return
-        self._let_go(exchange)
+        if exchange is not None:
+            self._let_go(exchange)
 
     def _on_settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
@@ -510,7 +518,10 @@ class Connection(asyncio.Protocol):
             raise _Broken(h2.PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise _Broken(h2.FRAME_SIZE_ERROR, "PING has eight bytes")
-        self._count()
+        if self._measurable:
+            self._measurable = False
+        else:
+            self._count()
         if not flags & h2.ACK:
             self._send(h2.frame(h2.PING, h2.ACK, 0, payload))
 
@@ -573,6 +584,7 @@ class Connection(asyncio.Protocol):
         ):
             exchange.window -= size
             self._window -= size
+            self._measurable = True
             self._send(h2.frame(h2.DATA, 0, exchange.stream, data))
             return
         exchange.pending.append(data)
@@ -655,6 +667,7 @@ class Connection(asyncio.Protocol):
         exchange.window -= len(data)
         self._window -= len(data)
         exchange.pending_bytes -= len(data)
+        self._measurable = True
         self._send(h2.frame(h2.DATA, 0, exchange.stream, data))
         if not pending and exchange.trailers is not None:
             if exchange.expiry is not None:
