@@ -39,6 +39,8 @@ def _http2(service: Service, settings: GrpcSettings) -> Http2Settings:
         max_streams=settings.max_streams,
         # Two of the largest requests may be on their way without waiting for each other.
         connection_window=max(ConnectionSettings().connection_window, 3 * largest),
+        # Time enough to be told why, for a reader that goes on after its stream was ended.
+        unread_s=max(ConnectionSettings().unread_s, settings.stalled_s),
         keepalive_s=settings.keepalive_ms / 1000,
         keepalive_timeout_s=settings.keepalive_timeout_ms / 1000,
     )

@@ -97,7 +97,9 @@ async def test_settings_change_the_windows_of_open_streams() -> None:
     peer.send(setting((h2.INITIAL_WINDOW_SIZE, 5)), window(1, 5))
     assert sizes(await peer.received()) == []
     peer.send(setting((h2.INITIAL_WINDOW_SIZE, 8)))
-    assert sizes(await peer.received()) == [(1, 3)]
+    came = await peer.received()
+    assert [each.kind for each in came] == [h2.SETTINGS, h2.DATA]
+    assert sizes(came) == [(1, 3)]
 
 
 async def test_only_the_last_window_of_one_settings_frame_counts() -> None:
@@ -377,6 +379,19 @@ async def test_trailers_of_a_request_end_it() -> None:
     await settle()
     assert application.ended[0].complete
     assert not peer.connection.busy
+
+
+async def test_a_body_that_breaks_its_window_is_not_counted_against_others() -> None:
+    application = Scripted(says(1), limit=40_000)
+    peer = Peer(application, ConnectionSettings(stream_window=10_000, connection_window=80_000))
+    for stream in range(1, 81, 2):
+        peer.send(request(stream, ends=False), data(stream, b"x" * 10_001))
+    assert len(resets := await peer.of(h2.RST_STREAM)) == 40
+    assert {each.code for each in resets} == {h2.FLOW_CONTROL_ERROR}
+    # The bound is as it was: what is held may be eight times 10,000.
+    streams = range(101, 101 + 40, 2)
+    peer.send(*(request(stream, ends=False) + data(stream, b"x" * 10_000) for stream in streams))
+    assert len(await peer.of(h2.RST_STREAM)) == 20 - 8
 
 
 # --- ends ---------------------------------------------------------------------------------------------------

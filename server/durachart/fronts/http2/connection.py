@@ -25,8 +25,6 @@ from durachart.fronts.http2.headers import BlockBroken, HeaderReader, RequestMal
 _log = logging.getLogger(__name__)
 
 _BODY_SECONDS: Final = 60.0
-# How long what is left of a response whose handler has ended may wait without a byte of it being let out.
-_UNREAD_SECONDS: Final = 60.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _MOST_CONTINUATIONS: Final = 16
 # How many streams that are over are remembered, to tell a late frame from a wrong one.
@@ -48,6 +46,8 @@ class ConnectionSettings:
         stream_window: What may come of a streamed request before its handler has taken it.
         connection_window: The same for all requests together; and what is held of requests that are collected
             and not complete, to which the oldest of them may add its rest.
+        unread_s: How long what is left of a response whose handler has ended may wait without a byte of it
+            being let out.
         keepalive_s: How long the peer may be silent before it is asked whether it is there.
         keepalive_timeout_s: How long its answer may take.
     """
@@ -56,6 +56,7 @@ class ConnectionSettings:
     header_list_bytes: int = 64 * 1024
     stream_window: int = 256 * 1024
     connection_window: int = 64 * 1024 * 1024
+    unread_s: float = 60.0
     keepalive_s: float = 60.0
     keepalive_timeout_s: float = 20.0
 
@@ -361,12 +362,13 @@ class Connection(asyncio.Protocol):
 
     def _take(self, exchange: Exchange, payload: bytes) -> None:
         size = len(payload)
-        exchange.body_bytes += size
-        limit = exchange.collected_bytes
         if exchange.uncredited_bytes > self._settings.stream_window:
             self._credit_connection(size)
             self._fail(exchange, h2.FLOW_CONTROL_ERROR)
-        elif exchange.ended or exchange.overflowed:
+            return
+        exchange.body_bytes += size
+        limit = exchange.collected_bytes
+        if exchange.ended or exchange.overflowed:
             self._credit_connection(size)  # nobody wants it any more
             self._credit_stream(exchange)
         elif limit is None:
@@ -489,7 +491,9 @@ class Connection(asyncio.Protocol):
                 self._set(name, value)
         if window != self._stream_window:
             self._set_windows(window)
+        # Before what the new windows let out: the peer sees that they are known.
         self._send(h2.frame(h2.SETTINGS, h2.ACK, 0))
+        self._unblock()
 
     def _set_windows(self, window: int) -> None:
         self._count(len(self._streams) // _STREAMS_PER_FRAME)
@@ -500,7 +504,6 @@ class Connection(asyncio.Protocol):
             if exchange.window > h2.LARGEST_WINDOW:
                 raise _Broken(h2.FLOW_CONTROL_ERROR, "a stream's window is too large")
             self._queue(exchange)
-        self._unblock()
 
     def _set(self, name: int, value: int) -> None:
         if name == h2.MAX_FRAME_SIZE:
@@ -679,7 +682,7 @@ class Connection(asyncio.Protocol):
     def _bound_unread(self, exchange: Exchange) -> None:
         """A response whose handler has ended, which nobody watches any more, has to be taken all the same."""
         exchange.expiry = self._loop.call_later(
-            _UNREAD_SECONDS, self._look_at_unread, exchange, exchange.pending_bytes
+            self._settings.unread_s, self._look_at_unread, exchange, exchange.pending_bytes
         )
 
     def _look_at_unread(self, exchange: Exchange, before: int) -> None:
