@@ -66,11 +66,11 @@ class Server:
             self._process.wait()
 
 
-def durachart(database: str) -> Server:
+def durachart(database: str, *options: str) -> Server:
     """Durachart as an operator runs it, without the HTTP front, on a SQLite file or another database."""
     url = database if "://" in database else f"sqlite:///{database}"
     command = [DURACHART, "serve", "--listen", "127.0.0.1:0", "--http", "off", "--log-level", "warning"]
-    return Server([*command, "--db", url, "--machines", str(MACHINES)])
+    return Server([*command, "--db", url, "--machines", str(MACHINES), *options])
 
 
 def python(module: str, *arguments: str) -> Server:

@@ -4,7 +4,8 @@
 
 - a bare grpc.aio server, which answers without doing anything: the ceiling;
 - ``durachart serve`` on SQLite: 64 callers on 1,000 instances with and without request ids, in view BASIC and
-  FULL, with deadlines, on one instance; streams of events; one caller;
+  FULL, with deadlines, on one instance; streams of events; one caller; and the same unary calls and streams
+  by gRPC's own server, ``--grpc-server grpcio``;
 - the design of a transaction per event (`bench.baseline`);
 - ``durachart serve`` on PostgreSQL, where one can be started;
 - one append of 4 KiB and fsync, on the same file system.
@@ -68,6 +69,7 @@ class Measured(NamedTuple):
 
 
 ECHO, SPREAD, BASELINE = "bare grpc.aio echo", "SendEvent", "a transaction per event"
+ON_GRPCIO, STREAM, STREAM_ON_GRPCIO = "SendEvent by grpcio", "StreamEvents", "StreamEvents by grpcio"
 ECHO_ONE, ONE, POSTGRES_CASE = "echo, one caller", "SendEvent, one caller", "SendEvent on PostgreSQL"
 CASES = [
     Case(ECHO, "echo", "", 0, {}),
@@ -76,8 +78,10 @@ CASES = [
     Case("  view FULL", "sqlite", ECHO, 0, {"view": "FULL"}),
     Case("  with deadlines", "sqlite", ECHO, 0, {"deadline": True}),
     Case("  on one instance", "sqlite", SPREAD, 0.9, {"instances": 1}),
-    Case("StreamEvents", "sqlite", SPREAD, 2.5, {"mode": "stream", "callers": 256}),
+    Case(STREAM, "sqlite", SPREAD, 2.5, {"mode": "stream", "callers": 256}),
     Case("  one event a message", "sqlite", SPREAD, 0, {"mode": "singly", "callers": 256}),
+    Case(ON_GRPCIO, "grpcio", ECHO, 0, {}),
+    Case(STREAM_ON_GRPCIO, "grpcio", ON_GRPCIO, 2.5, {"mode": "stream", "callers": 256}),
     Case(POSTGRES_CASE, "postgres", SPREAD, 0.8, {}),
     Case(BASELINE, "baseline", "", 0, {}),
     Case(ECHO_ONE, "echo", "", 0, {"callers": 1}),
@@ -110,6 +114,7 @@ class Bench:
         starts: dict[str, Callable[[], Server]] = {
             "echo": lambda: python("bench.echo_server"),
             "sqlite": lambda: durachart(str(directory / "durachart.db")),
+            "grpcio": lambda: durachart(str(directory / "grpcio.db"), "--grpc-server", "grpcio"),
             "baseline": lambda: python("bench.baseline", str(directory / "baseline.db")),
         }
         if POSTGRES:
@@ -195,6 +200,7 @@ def compared(bench: Bench) -> list[Ratio]:
         for case in bench.cases
         if case.against
     ]
+    pairs.append((STREAM, ECHO, ""))
     pairs.append((SPREAD, BASELINE, ">= 10"))
     found = []
     for name, against, goal in pairs:

@@ -72,6 +72,7 @@ _log = logging.getLogger(__name__)
 
 # What surrounds an event or a definition in its request: names, ids, and JSON inside of JSON.
 _ENVELOPE_BYTES = 1024 * 1024
+_SMALLEST_INSTANCE_BYTES = 2048
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - is told from addresses that can be called
 
 
@@ -239,6 +240,9 @@ def _runtime(
         max_context_bytes=limits.context_bytes,
         max_definition_bytes=limits.definition_bytes,
         max_microsteps=limits.microsteps,
+        cached_bytes=settings.cache_mib * 2**20,
+        # The bytes are what bounds it.
+        cached_instances=settings.cache_mib * 2**20 // _SMALLEST_INSTANCE_BYTES,
         watch_age=settings.watch_age,
     )
     tracer = observed.provider.get_tracer("durachart.runtime") if observed.rpc is not None else None

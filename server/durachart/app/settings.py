@@ -70,6 +70,7 @@ class Settings:
         http_targets: Where `http.request` may send requests to.
         concurrency: Most attempts that this server makes at a time, by handler; 0 leaves a handler's effects
             to workers of their own. Handlers that are not named do as they say themselves.
+        cache_mib: What instances kept in memory may take, about; MiB, >= 1.
         limits: Bounds of what is taken.
         retention: How long what is kept.
         drain_ms: How long calls under way get when the server is asked to end.
@@ -95,6 +96,7 @@ class Settings:
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     http_targets: HttpTargets = field(default_factory=HttpTargets)
     concurrency: Mapping[str, int] = field(default_factory=dict)
+    cache_mib: int = 128
     limits: Limits = field(default_factory=Limits)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     drain_ms: int = 10_000

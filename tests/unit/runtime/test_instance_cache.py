@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import tracemalloc
+
 from durachart.runtime.cache import InstanceCache
-from durachart.runtime.instance import Seat
-from durachart.store.interface import NO_JOURNAL
+from durachart.runtime.instance import Seat, restored
+from durachart.store.interface import NO_JOURNAL, StoredInstance
 from durachart.store.keys import InstanceKey
+from durachart.store.rows import InstanceRow
 from tests.unit.runtime.samples import Trial, key
 
 
@@ -69,3 +74,31 @@ def test_a_lease_that_began_while_an_event_was_judged_is_not_forgotten() -> None
     cache.evict(key())
     cache.note_lease(leased)
     assert cache.get(key()) is None
+
+
+def test_what_is_held_takes_no_more_memory_than_was_set() -> None:
+    bound = 4 * 2**20
+    trial = Trial()
+    trial.create()
+    row, definition = trial.instance.row, trial.instance.definition
+    gc.collect()
+    tracemalloc.start()
+    try:
+        cache = InstanceCache(10**6, bound)
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(4_000):
+            # As they are read from a database: nothing but the definition is shared.
+            read = {
+                name: (value + " ").rstrip() if isinstance(value, str) else value
+                for name, value in row._asdict().items()
+            }
+            read["instance_id"] = f"{number:06}"
+            read["context"] = json.dumps({"n": number, "text": f"{number:0300}"})
+            stored = StoredInstance(InstanceRow(**read), ())
+            cache.put(stored.row.key, Seat(restored(stored, definition), NO_JOURNAL))
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 500 < len(cache) < 4_000
+    assert held - before < bound

@@ -271,6 +271,17 @@ def serve(
             rich_help_panel=_RETENTION,
         ),
     ] = "off",
+    cache_mib: Annotated[
+        int,
+        typer.Option(
+            "--cache-mib",
+            metavar="MIB",
+            min=1,
+            envvar="DURACHART_CACHE_MIB",
+            help="What instances kept in memory may take, about.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 128,
     max_event_bytes: Annotated[
         int,
         typer.Option(
@@ -368,6 +379,7 @@ def serve(
             providers=_providers(llm_model, llm_token_delay_ms, openai_base_url, anthropic_base_url),
             http_targets=parse.http_targets(http_allow or [], http_deny or []),
             concurrency=parse.concurrency(concurrency or []),
+            cache_mib=cache_mib,
             limits=parse.Limits(max_event_bytes, max_context_bytes, max_definition_bytes, max_microsteps),
             retention=parse.retention(retain_finished, retain_requests, retain_journal),
             drain_ms=drain_ms,
