@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from durachart.runtime.errors import EventNotAllowed, StoreUnavailable, VersionConflict
+from durachart.runtime.errors import DeadlineExceeded, EventNotAllowed, StoreUnavailable, VersionConflict
 from durachart.runtime.settings import RuntimeSettings
 from tests.store.runtimes import ADA, Service
 from tests.store.test_store_failures import FailingStore, StoreMaker, failing
@@ -26,8 +26,9 @@ async def judged_during(
     tasks += [asyncio.create_task(other) for other in others]
     # Each offers its command in its first turn; after that nothing waits that was not judged.
     await asyncio.sleep(0)
-    while service.runtime._queue.depth:  # noqa: ASYNC110 - the queue tells nobody that nothing waits
+    while service.runtime._queue._waiting:  # noqa: ASYNC110 - the queue tells nobody that nothing waits
         await asyncio.sleep(0)
+    assert service.runtime.queue_depth == len(others)
     return tasks
 
 
@@ -116,4 +117,25 @@ async def test_nothing_that_is_not_on_disk_is_read(make_store: StoreMaker) -> No
         assert (await service.context())["n"] == 0
         store.go_on.set()
         await asyncio.gather(*tasks)
+        assert (await service.context())["n"] == 2
+
+
+async def test_what_was_judged_for_nobody_who_waits_is_not_written(make_store: StoreMaker) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 0.5
+        first, gone, late, last = await judged_during(
+            service,
+            store,
+            service.send("ADD"),
+            service.send("ADD", {"by": 10}),
+            service.send("ADD", {"by": 100}, caller=ADA._replace(deadline=deadline)),
+            service.send("ADD"),
+        )
+        gone.cancel()
+        loop.call_at(deadline + 0.01, store.go_on.set)
+        with pytest.raises(DeadlineExceeded):
+            await late
+        assert [(await task).state.version for task in (first, last)] == [1, 2]
         assert (await service.context())["n"] == 2

@@ -327,7 +327,8 @@ def watch_frame(frame: WatchFrame) -> instances.WatchFrame:
         made.gap.matches = frame.matches
     elif isinstance(frame, WatchTokens):
         made.tokens.instance.CopyFrom(instance_ref(frame.key))
-        made.tokens.frames.extend(map(token_frame, frame.frames))
+        for one in frame.frames:
+            _fill_token_frame(made.tokens.frames.add(), one)
     elif isinstance(frame, WatchProgress):
         made.progress.server_time.FromDatetime(frame.server_time)
     elif isinstance(frame, WatchClosing):
@@ -339,14 +340,21 @@ def watch_frame(frame: WatchFrame) -> instances.WatchFrame:
     return made
 
 
-def token_frame(frame: TokenFrame) -> tokens.TokenFrame:
-    """One step of a generation."""
-    made = tokens.TokenFrame(
-        effect_id=frame.effect_id,
-        attempt=frame.attempt,
-        offset=frame.offset,
-        next_offset=frame.next_offset,
-    )
+def token_response(frames: Iterable[TokenFrame]) -> tokens.WatchTokensResponse:
+    """Steps of a generation, in the message that carries them."""
+    response = tokens.WatchTokensResponse()
+    for frame in frames:
+        _fill_token_frame(response.frames.add(), frame)
+    return response
+
+
+def _fill_token_frame(made: tokens.TokenFrame, frame: TokenFrame) -> None:
+    """Write one step of a generation where it stays."""
+    made.effect_id = frame.effect_id
+    made.attempt = frame.attempt
+    if frame.offset:
+        made.offset = frame.offset
+    made.next_offset = frame.next_offset
     body = frame.body
     if isinstance(body, str):
         # A provider may cut an emoji in two; half of one cannot travel, and its other half comes with the
@@ -357,7 +365,6 @@ def token_frame(frame: TokenFrame) -> tokens.TokenFrame:
         made.started.model = body.model
     else:
         made.end.CopyFrom(_token_end(body))
-    return made
 
 
 def _token_end(end: TokenEnd) -> tokens.TokenEnd:

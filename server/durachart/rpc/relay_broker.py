@@ -235,4 +235,4 @@ class BrokerPublisher:
 
 
 def _message(frames: Sequence[TokenFrame]) -> bytes:
-    return pb.WatchTokensResponse(frames=map(convert.token_frame, frames)).SerializeToString()
+    return convert.token_response(frames).SerializeToString()

@@ -57,7 +57,7 @@ class TokenHandlers:
         watching = watch(key, request.effect_id, request.attempt, request.offset)
         async with aclosing(watching) as batches:
             async for batch in batches:
-                yield pb.WatchTokensResponse(frames=[convert.token_frame(frame) for frame in batch])
+                yield convert.token_response(batch)
 
     async def stop_generation(
         self, request: pb.StopGenerationRequest, ctx: CallContext

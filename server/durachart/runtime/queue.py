@@ -115,6 +115,8 @@ class CommandQueue:
         self._parked_bytes = 0
         self._loads: set[asyncio.Task[None]] = set()
         self._commits: set[asyncio.Task[None]] = set()
+        # What is judged while a transaction is under way.
+        self._ahead: Round | None = None
         self._idle: asyncio.Future[None] | None = None
         self._closing = False
         self._worker: asyncio.Task[None] | None = None
@@ -123,8 +125,9 @@ class CommandQueue:
 
     @property
     def depth(self) -> int:
-        """Commands that wait for their turn."""
-        return len(self._waiting) + (sum(map(len, self._parked.values())) if self._parked else 0)
+        """Commands that wait for their turn: to be judged, or to be written once they are."""
+        judged = len(self._ahead.tickets) if self._ahead is not None else 0
+        return len(self._waiting) + judged + (sum(map(len, self._parked.values())) if self._parked else 0)
 
     def start(self) -> None:
         """Begin to take commands."""
@@ -168,7 +171,7 @@ class CommandQueue:
         settings = self._settings
         if (
             self.depth >= settings.max_waiting
-            or self._waiting_bytes + self._parked_bytes + ticket.size_bytes > settings.max_waiting_bytes
+            or self._bytes() + ticket.size_bytes > settings.max_waiting_bytes
         ):
             raise Overloaded(self._retry_after())
         if self._tracing is not None:
@@ -177,6 +180,11 @@ class CommandQueue:
         self._waiting_bytes += ticket.size_bytes
         self._wake()
         return ticket.waiter
+
+    def _bytes(self) -> int:
+        """What the data of waiting commands amounts to."""
+        judged = self._ahead.size_bytes if self._ahead is not None else 0
+        return self._waiting_bytes + judged + self._parked_bytes
 
     def _retry_after(self) -> timedelta:
         seconds = self.depth / max(self._rate, 1.0)
@@ -199,13 +207,28 @@ class CommandQueue:
                 continue
             began = loop.time()
             judged, unjudged, failure = await self._judge_waiting(under_way)
+            self._ahead = None
             left, judged = self._left_over(under_way, judged)
             if left or unjudged:
                 await self._carry_out([*left, *unjudged], under_way, failure)
+            if under_way is not None and judged is not None and self._lapsed(judged, loop.time()):
+                # What nobody waits for any more is not done: the others are judged again without it.
+                self._waiting.extendleft(reversed(judged.tickets))
+                self._waiting_bytes += judged.size_bytes
+                judged = None
             under_way = self._begin_commit(judged) if judged is not None and judged.tickets else None
             if under_way is not None:
                 took = max(loop.time() - began, 1e-6)
                 self._rate += 0.1 * (len(under_way.tickets) / took - self._rate)
+
+    @staticmethod
+    def _lapsed(judged: Round, now: float) -> bool:
+        """Whether the caller of any of these went away, or is out of time, before it was sent to the disk."""
+        for ticket in judged.tickets:
+            deadline = ticket.caller.deadline
+            if ticket.waiter.done() or (deadline is not None and deadline <= now):
+                return True
+        return False
 
     async def _woken(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait until there is something to do."""
@@ -228,7 +251,7 @@ class CommandQueue:
             if self._waiting and room > 0:
                 tickets = self._take_waiting(loop.time(), room)
                 if judged is None:
-                    judged = self._new_round()
+                    judged = self._ahead = self._new_round()
                 try:
                     await self._judge_into(judged, tickets, ahead)
                 except StoreFailed as error:
@@ -237,7 +260,7 @@ class CommandQueue:
                     return None, [*judged.tickets, *tickets], error
                 except Exception as error:  # noqa: BLE001 - logged with an id; the queue must go on
                     self._fail((*judged.tickets, *tickets), _unexpected(error))
-                    judged = None
+                    judged = self._ahead = None
             if ahead is None or ahead.done:
                 return judged, [], None
             if not self._waiting or room <= 0:
@@ -371,6 +394,7 @@ class CommandQueue:
         for ticket in tickets:
             if self._decide(judged.batch, ticket, loaded, ahead):
                 judged.tickets.append(ticket)
+                judged.size_bytes += ticket.size_bytes
 
     def _begin_commit(self, judged: Round) -> Round:
         task = asyncio.create_task(self._commit(judged))

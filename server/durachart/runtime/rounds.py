@@ -15,6 +15,7 @@ class Round:
     Attributes:
         batch: What is decided.
         tickets: The commands that were judged, in order.
+        size_bytes: What their data amounts to.
         done: Whether its commit has ended, one way or the other.
         failed: Whether what was judged on it does not hold.
         failure: Why the store failed; None: it did not.
@@ -23,12 +24,13 @@ class Round:
         again: The commands of those, in order.
     """
 
-    __slots__ = ("again", "batch", "done", "doubt", "failed", "failure", "stale", "tickets")
+    __slots__ = ("again", "batch", "done", "doubt", "failed", "failure", "size_bytes", "stale", "tickets")
 
     def __init__(self, batch: Batch) -> None:
         """Begin with a batch in which nothing is decided."""
         self.batch = batch
         self.tickets: list[Ticket] = []
+        self.size_bytes = 0
         self.done = False
         self.failed = False
         self.failure: StoreFailed | None = None

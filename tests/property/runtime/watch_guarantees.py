@@ -274,6 +274,11 @@ class _Checked:
         """Go through the frames."""
         for number, frame in enumerate(self._connection.frames):
             at = f"{self._name}, frame {number} ({frame.kind})"
+            if frame.kind == "closing" and not frame.token:
+                # The server ends what it had not begun with.
+                if number or self._start is not None:
+                    self._break("bookmarkable", f"{at}: it has no token, though there was one before")
+                continue
             position = position_of(frame.token)
             if self._cut < 0:
                 self._cut = position.revision
@@ -290,7 +295,7 @@ class _Checked:
                 self._change(frame, frame.change, position, at)
             elif frame.kind in ("synced", "progress", "closing") and position.snapshot_of is None:
                 self._bookmark(position.revision, at)
-        if self._connection.frames:
+        if self._connection.frames and self._connection.frames[-1].token:
             last = position_of(self._connection.frames[-1].token)
             if last.snapshot_of is None:
                 self._bookmark(last.revision, f"{self._name}, its last token")

@@ -181,28 +181,33 @@ def test_every_frame_of_a_watch_has_its_body() -> None:
     assert not convert.watch_frame(WatchClosing("t", "bye", None)).closing.HasField("reconnect_delay")
 
 
+def token_frame(frame: TokenFrame) -> tokens.TokenFrame:
+    (made,) = convert.token_response([frame]).frames
+    return made
+
+
 def test_every_frame_of_a_generation_has_its_body() -> None:
     end = TokenEnd(GenerationOutcome.COMPLETED, "stop", "m-2", TokenUsage(3, 4), "e", "R")
-    started = convert.token_frame(TokenFrame("e-1", 2, 0, 0, TokenAttemptStarted("")))
-    text = convert.token_frame(TokenFrame("e-1", 2, 5, 7, "hé"))
-    ended = convert.token_frame(TokenFrame("e-1", 2, 7, 7, end))
+    started = token_frame(TokenFrame("e-1", 2, 0, 0, TokenAttemptStarted("")))
+    text = token_frame(TokenFrame("e-1", 2, 5, 7, "hé"))
+    ended = token_frame(TokenFrame("e-1", 2, 7, 7, end))
     assert [frame.WhichOneof("body") for frame in (started, text, ended)] == ["started", "text", "end"]
     assert (text.offset, text.next_offset, text.text) == (5, 7, "hé")
     assert every_field_is_set(ended.end)
     assert every_field_is_set(ended.end.usage)
-    assert not convert.token_frame(
-        TokenFrame("e", 1, 0, 0, TokenEnd(GenerationOutcome.STOPPED))
-    ).end.HasField("usage")
+    assert not token_frame(TokenFrame("e", 1, 0, 0, TokenEnd(GenerationOutcome.STOPPED))).end.HasField(
+        "usage"
+    )
 
 
 @pytest.mark.parametrize("outcome", GenerationOutcome)
 def test_every_outcome_has_its_number(outcome: GenerationOutcome) -> None:
-    made = convert.token_frame(TokenFrame("e", 1, 0, 0, TokenEnd(outcome)))
+    made = token_frame(TokenFrame("e", 1, 0, 0, TokenEnd(outcome)))
     assert tokens.TokenEnd.Outcome.Name(made.end.outcome) == f"OUTCOME_{outcome.name}"
 
 
 def test_half_an_emoji_travels_as_a_question_mark_and_keeps_the_count() -> None:
-    assert convert.token_frame(TokenFrame("e", 1, 0, 2, "a\ud83d")).text == "a?"
+    assert token_frame(TokenFrame("e", 1, 0, 2, "a\ud83d")).text == "a?"
 
 
 def test_requests_become_keys_views_and_callers() -> None:

@@ -814,7 +814,8 @@ export declare const WatchStateResponseSchema: GenMessage<WatchStateResponse>;
  */
 export declare type WatchFrame = Message<"durachart.v1.WatchFrame"> & {
   /**
-   * Resuming with this token goes on strictly after this frame. Opaque.
+   * Resuming with this token goes on strictly after this frame. Opaque. Empty only in a `closing` frame that comes first: nothing was said yet, and
+   * the watch begins as it would have.
    *
    * @generated from field: string resume_token = 1;
    */
