@@ -1,7 +1,9 @@
 """HTTP/2 without TLS, for gRPC alone: what RFC 9113 asks of a server that pushes nothing.
 
     server ── listens, makes a connection for each client, drains them
-      connection ── frames in, frames out; the streams; windows; what a hostile peer may cost
+      connection ── frames in; the streams; what a hostile peer may cost
+        intake ── the bodies of requests: what is here, what more may come
+        sender ── frames out: windows, turns, one write for each turn of the loop
         exchange ── one request and its response, as the application sees it
         headers ── HPACK, and what a request's fields mean
         frames ── bytes

@@ -1,8 +1,6 @@
-"""One client's connection: frames become exchanges, and what exchanges send becomes frames.
+"""One client's connection: what its frames say, and the streams they are about.
 
-Everything happens in the event loop's thread, between two reads. What is sent in one turn of the loop leaves
-in one write. A stream whose peer gives it no window keeps what it has to say; when the transport is full, so
-do all; then they go on in turns, a frame each.
+Everything happens in the event loop's thread, between two reads. What leaves goes through `Sender`.
 
 Source: RFC 9113. Errors of the connection end it with GOAWAY, those of a stream reset it.
 """
@@ -11,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
 from durachart.fronts.http2 import frames as h2
-from durachart.fronts.http2.exchange import LOW_BYTES, Application, Exchange
+from durachart.fronts.http2.exchange import Application, Exchange
 from durachart.fronts.http2.floods import FloodGuard
 from durachart.fronts.http2.headers import BlockBroken, HeaderReader, RequestMalformed
+from durachart.fronts.http2.intake import Intake
+from durachart.fronts.http2.sender import Sender
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +28,6 @@ _HANDSHAKE_SECONDS: Final = 10.0
 _MOST_CONTINUATIONS: Final = 16
 # How many streams that are over are remembered, to tell a late frame from a wrong one.
 _REMEMBERED_STREAMS: Final = 256
-_TRANSPORT_HIGH_BYTES: Final = 256 * 1024
-# An own frame is not larger, whatever the peer allows: others of its connection have their turn after it.
-_SENT_FRAME_BYTES: Final = 64 * 1024
 # A change of all windows looks at every stream: it counts as one frame, and one more for this many.
 _STREAMS_PER_FRAME: Final = 250
 
@@ -79,6 +75,8 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         peer: ``192.0.2.1:4711``; ``[2001:db8::1]:4711``; empty before it is connected.
+        sender: What leaves.
+        intake: What comes of requests' bodies.
     """
 
     def __init__(
@@ -109,24 +107,8 @@ class Connection(asyncio.Protocol):
         # A header block that goes on in CONTINUATION frames: stream, flags of its HEADERS, pieces.
         self._block: tuple[int, int, list[bytes]] | None = None
         self._uncollected: list[Exchange] = []
-        # Receiving: what came and was not given back, and what of it is about to be.
-        self._uncredited = 0
-        self._credited = 0
-        # Requests that are collected and not complete, oldest first, and the bytes of them that are here.
-        self._collecting: OrderedDict[int, Exchange] = OrderedDict()
-        self._collecting_bytes = 0
-        # Sending.
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-        self._flushing = False
-        self._full = False
-        self._window = h2.DEFAULT_WINDOW
-        self._stream_window = h2.DEFAULT_WINDOW
-        self._frame_bytes = h2.LEAST_FRAME_BYTES
-        # Whether DATA was sent since the last PING: clients measure the line by one for each round trip.
-        self._measurable = False
-        # Streams that have something to say and a window for it, and wait for the connection, in turns.
-        self._ready: OrderedDict[int, Exchange] = OrderedDict()
+        self.sender = Sender(self._loop, settings.unread_s, self._close_if_over, self._give_up_unread)
+        self.intake = Intake(self.sender, settings.stream_window, settings.connection_window)
         self._going_away = False
         self._closing = False
         # Keepalive.
@@ -144,13 +126,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(_TRANSPORT_HIGH_BYTES)
+        self.sender.attach(self._transport)
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             host, port = name[:2]
             self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         settings = self._settings
-        self._send(
+        self.sender.send(
             h2.settings(
                 {
                     h2.MAX_CONCURRENT_STREAMS: settings.max_streams,
@@ -159,7 +141,7 @@ class Connection(asyncio.Protocol):
                 }
             )
         )
-        self._send(h2.window_update(0, settings.connection_window - h2.DEFAULT_WINDOW))
+        self.sender.send(h2.window_update(0, settings.connection_window - h2.DEFAULT_WINDOW))
 
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -167,7 +149,7 @@ class Connection(asyncio.Protocol):
         self._timer.cancel()
         for exchange in tuple(self._streams.values()):
             self._abandon(exchange)
-        self._out.clear()
+        self.sender.clear()
         self._on_lost(self)
 
     def pause_writing(self) -> None:
@@ -175,19 +157,19 @@ class Connection(asyncio.Protocol):
 
         Nothing is read until it has room: what a peer that does not read asks for would pile up here.
         """
-        self._full = True
+        self.sender.full = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`: the transport has room."""
-        self._full = False
+        self.sender.full = False
         # Who takes bytes is there, even when it has nothing to say.
         self._heard = self._loop.time()
         self._asked = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-        self._unblock()
+        self.sender.go_on()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -298,7 +280,7 @@ class Connection(asyncio.Protocol):
             self._reset(stream, h2.REFUSED_STREAM)
             return
         self._last_served = stream
-        exchange = Exchange(self, stream, head, self._stream_window)
+        exchange = Exchange(self, stream, head, self.sender.stream_window)
         self._streams[stream] = exchange
         self._application.begin(exchange)
         if flags & h2.END_STREAM:
@@ -306,7 +288,7 @@ class Connection(asyncio.Protocol):
         elif exchange.collected_bytes is None:
             self._run(exchange)
         else:
-            self._collecting[stream] = exchange
+            self.intake.begin_to_collect(exchange)
             self._uncollected.append(exchange)
 
     def _on_late_headers(self, stream: int, block: bytes) -> None:
@@ -334,15 +316,14 @@ class Connection(asyncio.Protocol):
         if not stream or stream > self._newest_stream:
             raise _Broken(h2.PROTOCOL_ERROR, "DATA on a stream that is not open")
         size = len(payload)
-        self._uncredited += size
-        if self._uncredited > self._settings.connection_window:
+        if not self.intake.arrived(size):
             raise _Broken(h2.FLOW_CONTROL_ERROR, "more than the connection's window")
         exchange = self._streams.get(stream)
         if exchange is None or exchange.gone or exchange.complete:
-            self._credit_connection(size)
+            self.intake.credit(size)
             if exchange is None and not self._over.get(stream, False):
                 self._count()
-                self._send(h2.reset(stream, h2.STREAM_CLOSED))
+                self.sender.send(h2.reset(stream, h2.STREAM_CLOSED))
             elif exchange is not None and not exchange.gone:
                 self._fail(exchange, h2.STREAM_CLOSED)
             elif not size:
@@ -350,60 +331,22 @@ class Connection(asyncio.Protocol):
             return
         if flags & h2.PADDED:
             payload = _unpadded(payload)
-            self._credit_connection(size - len(payload))
+            self.intake.credit(size - len(payload))
         exchange.uncredited_bytes += size
         if payload:
             self._take(exchange, payload)
         elif not flags & h2.END_STREAM:
             self._count()
-            self._credit_stream(exchange)
+            self.intake.credit_stream(exchange)
         if flags & h2.END_STREAM and not exchange.gone:
             self._complete(exchange)
 
     def _take(self, exchange: Exchange, payload: bytes) -> None:
-        size = len(payload)
-        if exchange.uncredited_bytes > self._settings.stream_window:
-            self._credit_connection(size)
-            self._fail(exchange, h2.FLOW_CONTROL_ERROR)
-            return
-        exchange.body_bytes += size
-        limit = exchange.collected_bytes
-        if exchange.ended or exchange.overflowed:
-            self._credit_connection(size)  # nobody wants it any more
-            self._credit_stream(exchange)
-        elif limit is None:
-            exchange.arrive(payload)
-        else:
-            self._collect(exchange, payload, limit)
-
-    def _collect(self, exchange: Exchange, payload: bytes, limit: int) -> None:
-        # Requests that are not complete must not take the window from each other until none can be: they do
-        # not count against the connection's, but have a bound of their own.
-        self._credit_connection(len(payload))
-        self._collecting_bytes += len(payload)
-        if exchange.body_bytes > limit:
-            exchange.overflowed = True
-            exchange.drop_body()
+        error = self.intake.take(exchange, payload)
+        if error:
+            self._fail(exchange, error)
+        elif exchange.overflowed and not exchange.begun:
             self._run(exchange)
-        elif self._collecting_bytes <= self._settings.connection_window or self._is_oldest(exchange):
-            exchange.arrive(payload)
-        else:
-            self._fail(exchange, h2.REFUSED_STREAM)
-            return
-        # So that the bound of a request can be reached, the stream's window follows; when much is held, only
-        # that of the oldest, until it is complete.
-        if self._collecting_bytes <= self._settings.connection_window // 2 or self._is_oldest(exchange):
-            self._credit_stream(exchange)
-
-    def _is_oldest(self, exchange: Exchange) -> bool:
-        return next(iter(self._collecting.values()), None) is exchange
-
-    def _collected(self, exchange: Exchange) -> None:
-        """A request is not collected any more."""
-        if self._collecting.pop(exchange.stream, None) is not None:
-            self._collecting_bytes -= exchange.body_bytes
-            if self._collecting:
-                self._credit_stream(next(iter(self._collecting.values())))
 
     def _complete(self, exchange: Exchange) -> None:
         length = exchange.head.content_length
@@ -424,7 +367,7 @@ class Connection(asyncio.Protocol):
     def _run(self, exchange: Exchange) -> None:
         if exchange.expiry is not None:
             exchange.expiry.cancel()
-        self._collected(exchange)
+        self.intake.collected(exchange)
         exchange.begun = True
         exchange.task = self._loop.create_task(self._answer(exchange))
 
@@ -481,7 +424,7 @@ class Connection(asyncio.Protocol):
             raise _Broken(h2.FRAME_SIZE_ERROR, "SETTINGS come in six bytes each")
         self._count()
         self._settled = True
-        window = self._stream_window
+        window = self.sender.stream_window
         for name, value in h2.read_settings(payload):
             if name == h2.INITIAL_WINDOW_SIZE:
                 if value > h2.LARGEST_WINDOW:
@@ -489,27 +432,27 @@ class Connection(asyncio.Protocol):
                 window = value  # once for all that one frame says: it can say it thousands of times
             else:
                 self._set(name, value)
-        if window != self._stream_window:
+        if window != self.sender.stream_window:
             self._set_windows(window)
         # Before what the new windows let out: the peer sees that they are known.
-        self._send(h2.frame(h2.SETTINGS, h2.ACK, 0))
-        self._unblock()
+        self.sender.send(h2.frame(h2.SETTINGS, h2.ACK, 0))
+        self.sender.go_on()
 
     def _set_windows(self, window: int) -> None:
         self._count(len(self._streams) // _STREAMS_PER_FRAME)
-        more = window - self._stream_window
-        self._stream_window = window
+        more = window - self.sender.stream_window
+        self.sender.stream_window = window
         for exchange in self._streams.values():
             exchange.window += more
             if exchange.window > h2.LARGEST_WINDOW:
                 raise _Broken(h2.FLOW_CONTROL_ERROR, "a stream's window is too large")
-            self._queue(exchange)
+            self.sender.queue(exchange)
 
     def _set(self, name: int, value: int) -> None:
         if name == h2.MAX_FRAME_SIZE:
             if not h2.LEAST_FRAME_BYTES <= value <= h2.MOST_FRAME_BYTES:
                 raise _Broken(h2.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE is out of bounds")
-            self._frame_bytes = min(value, _SENT_FRAME_BYTES)
+            self.sender.bound_frames(value)
         elif name == h2.ENABLE_PUSH and value > 1:
             raise _Broken(h2.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH is 0 or 1")
 
@@ -521,12 +464,12 @@ class Connection(asyncio.Protocol):
             raise _Broken(h2.PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise _Broken(h2.FRAME_SIZE_ERROR, "PING has eight bytes")
-        if self._measurable:
-            self._measurable = False
+        if self.sender.measurable:
+            self.sender.measurable = False
         else:
             self._count()
         if not flags & h2.ACK:
-            self._send(h2.frame(h2.PING, h2.ACK, 0, payload))
+            self.sender.send(h2.frame(h2.PING, h2.ACK, 0, payload))
 
     def _on_goaway(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
@@ -542,10 +485,10 @@ class Connection(asyncio.Protocol):
         if not stream:
             if not more:
                 raise _Broken(h2.PROTOCOL_ERROR, "a window grows by at least 1")
-            self._window += more
-            if self._window > h2.LARGEST_WINDOW:
+            self.sender.window += more
+            if self.sender.window > h2.LARGEST_WINDOW:
                 raise _Broken(h2.FLOW_CONTROL_ERROR, "the connection's window is too large")
-            self._unblock()
+            self.sender.go_on()
             return
         if stream > self._newest_stream:
             raise _Broken(h2.PROTOCOL_ERROR, "WINDOW_UPDATE of a stream that is not open")
@@ -558,157 +501,13 @@ class Connection(asyncio.Protocol):
         elif exchange.window > h2.LARGEST_WINDOW:
             self._fail(exchange, h2.FLOW_CONTROL_ERROR)
         elif exchange.pending:
-            self._queue(exchange)
-            self._unblock()
+            self.sender.queue(exchange)
+            self.sender.go_on()
 
     def _count(self, frames: int = 1) -> None:
         """One more frame that carries nothing; or as much work as so many."""
         if self._floods.is_too_much(self._heard, frames):
             raise _Broken(h2.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
-
-    # --- sending: called by exchanges -----------------------------------------------------------------------
-
-    def send_headers(self, exchange: Exchange, block: bytes) -> None:
-        """Send the header block of a response."""
-        if not exchange.gone:
-            self._send(h2.headers(0, exchange.stream, block))
-
-    def send_data(self, exchange: Exchange, data: bytes) -> None:
-        """Send bytes of a response, or keep them until the windows allow it."""
-        if exchange.gone or not data:
-            return
-        size = len(data)
-        if (
-            not exchange.pending
-            and size <= exchange.window
-            and size <= self._window
-            and size <= self._frame_bytes
-            and not self._full
-        ):
-            exchange.window -= size
-            self._window -= size
-            self._measurable = True
-            self._send(h2.frame(h2.DATA, 0, exchange.stream, data))
-            return
-        exchange.pending.append(data)
-        exchange.pending_bytes += size
-        self._queue(exchange)
-        self._unblock()
-
-    def send_trailers(self, exchange: Exchange, block: bytes) -> None:
-        """Send the trailers, behind what is kept."""
-        if exchange.gone:
-            return
-        if exchange.pending:
-            exchange.trailers = block
-            self._bound_unread(exchange)
-            return
-        self._send(h2.headers(h2.END_STREAM, exchange.stream, block))
-        self._close_if_over(exchange)
-
-    def send_all(self, exchange: Exchange, headers: bytes, data: bytes, trailers: bytes) -> None:
-        """Send a whole response."""
-        self.send_headers(exchange, headers)
-        self.send_data(exchange, data)
-        self.send_trailers(exchange, trailers)
-
-    def credit(self, exchange: Exchange, size: int) -> None:
-        """The application took bytes of a body: as many may come."""
-        if exchange.gone:
-            return
-        self._credit_connection(size)
-        self._credit_stream(exchange)
-
-    def _credit_stream(self, exchange: Exchange) -> None:
-        if exchange.complete or exchange.gone:
-            return
-        free = exchange.uncredited_bytes
-        if exchange.collected_bytes is None:
-            free -= exchange.waiting_bytes  # for the handler
-        if free >= self._settings.stream_window // 2:
-            self._send(h2.window_update(exchange.stream, free))
-            exchange.uncredited_bytes -= free
-
-    def _credit_connection(self, size: int) -> None:
-        self._credited += size
-        if self._credited >= self._settings.connection_window // 4 and not self._closing:
-            self._send(h2.window_update(0, self._credited))
-            self._uncredited -= self._credited
-            self._credited = 0
-
-    def _queue(self, exchange: Exchange) -> None:
-        """Have a stream take its turn, if it has something to say and a window for it."""
-        if exchange.pending and exchange.window > 0:
-            self._ready.setdefault(exchange.stream, exchange)
-
-    def _unblock(self) -> None:
-        """Send what the windows and the transport let out: a frame of each stream, in turns."""
-        while self._ready and self._window > 0 and not self._full:
-            _, exchange = self._ready.popitem(last=False)
-            if exchange.pending and exchange.window > 0:
-                self._send_frame(exchange)
-                self._queue(exchange)
-
-    def _send_frame(self, exchange: Exchange) -> None:
-        """Send one frame of what a stream keeps."""
-        room = min(exchange.window, self._window, self._frame_bytes)
-        pending = exchange.pending
-        if len(pending) == 1 and len(pending[0]) <= room:
-            data = bytes(pending.popleft())
-        else:
-            pieces: list[memoryview] = []
-            size = 0
-            while pending and size < room:
-                # A view, because a large message is cut many times.
-                piece = memoryview(pending.popleft())
-                if size + len(piece) > room:
-                    pending.appendleft(piece[room - size :])
-                    piece = piece[: room - size]
-                pieces.append(piece)
-                size += len(piece)
-            data = b"".join(pieces)
-        exchange.window -= len(data)
-        self._window -= len(data)
-        exchange.pending_bytes -= len(data)
-        self._measurable = True
-        self._send(h2.frame(h2.DATA, 0, exchange.stream, data))
-        if not pending and exchange.trailers is not None:
-            if exchange.expiry is not None:
-                exchange.expiry.cancel()
-            self.send_trailers(exchange, exchange.trailers)
-        if exchange.pending_bytes <= LOW_BYTES:
-            exchange.wake_writer()
-
-    def _bound_unread(self, exchange: Exchange) -> None:
-        """A response whose handler has ended, which nobody watches any more, has to be taken all the same."""
-        exchange.expiry = self._loop.call_later(
-            self._settings.unread_s, self._look_at_unread, exchange, exchange.pending_bytes
-        )
-
-    def _look_at_unread(self, exchange: Exchange, before: int) -> None:
-        if exchange.pending_bytes < before:
-            self._bound_unread(exchange)
-        else:
-            self._fail(exchange, h2.CANCEL)
-
-    def _send(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self._out_bytes > _TRANSPORT_HIGH_BYTES:
-            self._flush()  # before the end of the turn, so that the transport can say that it is full
-        elif not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush_at_end)
-
-    def _flush_at_end(self) -> None:
-        self._flushing = False
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._transport is not None and self._out and not self._transport.is_closing():
-            self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
-        self._out.clear()
-        self._out_bytes = 0
 
     # --- ends -----------------------------------------------------------------------------------------------
 
@@ -719,34 +518,32 @@ class Connection(asyncio.Protocol):
             self._fail(exchange, code)
         else:
             self._remember(stream, reset_here=True)
-            self._send(h2.reset(stream, code))
+            self.sender.send(h2.reset(stream, code))
 
     def _fail(self, exchange: Exchange, code: int) -> None:
         if not exchange.gone:
             exchange.reset_here = True
-            self._send(h2.reset(exchange.stream, code))
+            self.sender.send(h2.reset(exchange.stream, code))
             self._let_go(exchange)
+
+    def _give_up_unread(self, exchange: Exchange) -> None:
+        self._fail(exchange, h2.CANCEL)
 
     def _let_go(self, exchange: Exchange) -> None:
         """The stream is over; its handler unwinds."""
         if exchange.gone:
             return
-        self._drop_body(exchange)
+        self.intake.drop(exchange)
         self._abandon(exchange)
 
     def _abandon(self, exchange: Exchange) -> None:
         exchange.leave()
-        self._collected(exchange)
-        self._ready.pop(exchange.stream, None)
+        self.intake.collected(exchange)
+        self.sender.forget(exchange)
         if not exchange.running:
             # Also when its task was to begin: it is cancelled before its first step, and never will.
             exchange.task = None
             self._forget(exchange)
-
-    def _drop_body(self, exchange: Exchange) -> None:
-        size = exchange.drop_body()
-        if exchange.collected_bytes is None:  # else it was given back when it came
-            self._credit_connection(size)
 
     def _close_if_over(self, exchange: Exchange) -> None:
         """Forget a stream whose handler has ended and whose response is out."""
@@ -756,8 +553,8 @@ class Connection(asyncio.Protocol):
             if not exchange.complete:
                 # The response is complete, and the rest of the request would be for nobody.
                 exchange.reset_here = True
-                self._send(h2.reset(exchange.stream, h2.NO_ERROR))
-            self._drop_body(exchange)
+                self.sender.send(h2.reset(exchange.stream, h2.NO_ERROR))
+            self.intake.drop(exchange)
         self._forget(exchange)
 
     def _forget(self, exchange: Exchange) -> None:
@@ -775,7 +572,7 @@ class Connection(asyncio.Protocol):
     def _break(self, code: int, why: str) -> None:
         """The peer broke the protocol."""
         _log.debug("connection ended peer=%s code=%d why=%s", self.peer, code, why)
-        self._send(h2.goaway(self._last_served, code, why))
+        self.sender.send(h2.goaway(self._last_served, code, why))
         self.close()
 
     def go_away(self) -> None:
@@ -783,14 +580,14 @@ class Connection(asyncio.Protocol):
         if self._going_away or self._closing:
             return
         self._going_away = True
-        self._send(h2.goaway(self._last_served, h2.NO_ERROR, "the server is shutting down"))
+        self.sender.send(h2.goaway(self._last_served, h2.NO_ERROR, "the server is shutting down"))
         if not self._streams:
             self.close()
 
     def close(self) -> None:
         """Send what is ready, and close."""
         if self._transport is not None and not self._closing:
-            self._flush()
+            self.sender.flush()
             self._closing = True
             self._transport.close()
 
@@ -813,7 +610,7 @@ class Connection(asyncio.Protocol):
             wait = settings.keepalive_timeout_s
         elif wait <= 0:
             self._asked = True
-            self._send(h2.frame(h2.PING, 0, 0, b"durachrt"))
+            self.sender.send(h2.frame(h2.PING, 0, 0, b"durachrt"))
             wait = settings.keepalive_timeout_s
         self._timer = self._loop.call_later(wait, self._look_at_silence)
 

@@ -131,17 +131,17 @@ class Exchange:
             await self._arrived
         taken = self._chunks.popleft()
         self.waiting_bytes -= len(taken)
-        self._connection.credit(self, len(taken))
+        self._connection.intake.taken(self, len(taken))
         return taken
 
     def start(self, block: bytes) -> None:
         """Send the header block of the response, once."""
         self.started = True
-        self._connection.send_headers(self, block)
+        self._connection.sender.headers(self, block)
 
     def write(self, data: bytes) -> bool:
         """Send bytes of the response's body; False: wait until `drained` before the next."""
-        self._connection.send_data(self, data)
+        self._connection.sender.data(self, data)
         return self.pending_bytes <= HIGH_BYTES
 
     async def drained(self) -> None:
@@ -153,12 +153,15 @@ class Exchange:
     def end(self, block: bytes) -> None:
         """Send the trailers, after what waits; once."""
         self.ended = True
-        self._connection.send_trailers(self, block)
+        self._connection.sender.trailers(self, block)
 
     def answer(self, headers: bytes, data: bytes, trailers: bytes) -> None:
         """Send a whole response: what `start`, `write` and `end` do, at once."""
         self.started = self.ended = True
-        self._connection.send_all(self, headers, data, trailers)
+        sender = self._connection.sender
+        sender.headers(self, headers)
+        sender.data(self, data)
+        sender.trailers(self, trailers)
 
     # --- for the connection ---------------------------------------------------------------------------------
 
