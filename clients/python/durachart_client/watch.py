@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from durachart_client import convert, errors
 from durachart_client.calls import Connection
@@ -13,13 +13,13 @@ from durachart_client.gen import state_machine_service_pb2 as pb
 from durachart_client.gen.token_service_pb2 import TokenFrame
 from durachart_client.models import (
     InstanceRef,
-    InstanceState,
     Snapshot,
     Synced,
     TokenEvent,
     Tokens,
     WatchEvent,
 )
+from durachart_client.seen import SeenVersions
 from durachart_client.streams import OnInterrupt, ResumableStream
 from durachart_client.tokens import GenerationPosition
 
@@ -27,9 +27,7 @@ SHORTEST_PROGRESS = timedelta(seconds=1)
 LONGEST_PROGRESS = timedelta(seconds=60)
 _SILENT_INTERVALS = 2.5
 
-# A watch over a machine may see instances without end; what is checked for duplicates and gaps are the most
-# recent ones.
-_REMEMBERED_INSTANCES = 100_000
+# A watch over a machine may see generations without end; what is checked are the most recent ones.
 _REMEMBERED_GENERATIONS = 10_000
 
 
@@ -57,7 +55,7 @@ class Watch(ResumableStream[WatchEvent]):
         self._method = method
         self._request = request
         self._request.progress_interval.FromTimedelta(interval)
-        self._versions = _SeenVersions()
+        self._versions = SeenVersions()
         self._texts = _SeenTexts()
         self._closing: errors.Unavailable | None = None
 
@@ -89,15 +87,15 @@ class Watch(ResumableStream[WatchEvent]):
                 return Snapshot(frame.resume_token, state) if self._versions.restart(state) else None
             case "transition":
                 transition = convert.transition(frame)
-                return transition if self._versions.advance(transition.state, transition.matches) else None
+                return transition if self._versions.advance(transition) else None
             case "gap":
                 gap = convert.gap(frame)
                 return gap if self._versions.skip(gap.state, gap.matches) else None
             case "tokens":
                 return self._tokens(frame)
             case "deleted":
-                self._versions.forget(convert.instance_ref(frame.deleted.instance))
-                return convert.deleted(frame)
+                deleted = convert.deleted(frame)
+                return deleted if self._versions.delete(deleted) else None
             case "synced":
                 return Synced(frame.resume_token)
             case "closing":
@@ -117,63 +115,6 @@ class Watch(ResumableStream[WatchEvent]):
     async def _lost(self, failure: errors.ServerError) -> None:
         # What the server said while it could knows more than the status that followed.
         await super()._lost(self._closing or failure)
-
-
-class _Last(NamedTuple):
-    """What was told last of an instance; once it left what is watched, any later version may be next."""
-
-    uid: str
-    version: int
-    left: bool
-
-
-class _SeenVersions:
-    """The last version delivered of each recently seen instance: drops repetitions, finds gaps."""
-
-    def __init__(self) -> None:
-        self._last: OrderedDict[InstanceRef, _Last] = OrderedDict()
-
-    def restart(self, state: InstanceState) -> bool:
-        """Take a snapshot, which may skip versions; False when it tells nothing new."""
-        last = self._last.get(state.instance)
-        if last is not None and (last.uid, last.version) == (state.uid, state.version) and not last.left:
-            return False
-        self._remember(state)
-        return True
-
-    def skip(self, state: InstanceState, matches: bool) -> bool:
-        """Take a gap that was told; False when it tells nothing new."""
-        last = self._last.get(state.instance)
-        if last is not None and last.uid == state.uid and state.version <= last.version:
-            return False
-        self._remember(state, left=not matches)
-        return True
-
-    def advance(self, state: InstanceState, matches: bool) -> bool:
-        """Take a transition; False when it was delivered before.
-
-        Raises:
-            StreamGap: A version is missing before it.
-        """
-        last = self._last.get(state.instance)
-        if last is not None and last.uid == state.uid:
-            expected = last.version + 1
-            if state.version < expected:
-                return False
-            if state.version > expected and not last.left:
-                raise errors.StreamGap(instance=state.instance, expected=expected, received=state.version)
-        self._remember(state, left=not matches)
-        return True
-
-    def forget(self, instance: InstanceRef) -> None:
-        """Take a deletion: what comes under the name is another instance."""
-        self._last.pop(instance, None)
-
-    def _remember(self, state: InstanceState, *, left: bool = False) -> None:
-        self._last[state.instance] = _Last(state.uid, state.version, left)
-        self._last.move_to_end(state.instance)
-        if len(self._last) > _REMEMBERED_INSTANCES:
-            self._last.popitem(last=False)
 
 
 class _SeenTexts:

@@ -1,0 +1,111 @@
+"""What a watch has told of each instance lately: drops repetitions, finds gaps.
+
+A watch that goes on after a gap, or after a snapshot, may be told again of what led to what it was shown.
+Versions say so within one incarnation of an instance; across them it is the journal's ``seq``, which goes on
+when an instance is deleted and created anew. A state that was shown has no ``seq``; then instants tell.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import NamedTuple
+
+from durachart_client import errors
+from durachart_client.models import InstanceDeleted, InstanceRef, InstanceState, Transition
+
+# A watch over a machine may see instances without end; what is checked are the most recent ones.
+_REMEMBERED_INSTANCES = 100_000
+
+
+class _Last(NamedTuple):
+    """What was told last of an instance.
+
+    Attributes:
+        uid: Of which incarnation.
+        version: The version; of one that was deleted the last.
+        at: When it was committed.
+        seq: Of its journal entry; 0: it was shown without one.
+        left: Whether it left what is watched, so that any later version may be next.
+        deleted: Whether the incarnation is gone.
+    """
+
+    uid: str
+    version: int
+    at: datetime
+    seq: int = 0
+    left: bool = False
+    deleted: bool = False
+
+
+class SeenVersions:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[InstanceRef, _Last] = OrderedDict()
+
+    def restart(self, state: InstanceState) -> bool:
+        """Take a snapshot, which may skip versions; False when it tells nothing new."""
+        last = self._last.get(state.instance)
+        if last is not None and (last.uid, last.version) == (state.uid, state.version) and not last.left:
+            return False
+        self._remember(state.instance, _Last(state.uid, state.version, state.updated_at))
+        return True
+
+    def skip(self, state: InstanceState, matches: bool) -> bool:
+        """Take a gap that was told; False when it tells nothing new."""
+        last = self._last.get(state.instance)
+        if last is not None and last.uid == state.uid and (last.deleted or state.version <= last.version):
+            return False
+        self._remember(state.instance, _Last(state.uid, state.version, state.updated_at, left=not matches))
+        return True
+
+    def advance(self, transition: Transition) -> bool:
+        """Take a transition; False when it was delivered before.
+
+        Raises:
+            StreamGap: A version is missing before it.
+        """
+        state, entry = transition.state, transition.entry
+        last = self._last.get(state.instance)
+        if last is not None and last.uid == state.uid:
+            expected = last.version + 1
+            if last.deleted or state.version < expected:
+                return False
+            if state.version > expected and not last.left:
+                raise errors.StreamGap(instance=state.instance, expected=expected, received=state.version)
+        elif last is not None and _is_older(entry.seq, entry.created_at, last):
+            return False
+        told = _Last(state.uid, state.version, entry.created_at, entry.seq, left=not transition.matches)
+        self._remember(state.instance, told)
+        return True
+
+    def delete(self, deleted: InstanceDeleted) -> bool:
+        """Take a deletion; False when it was delivered before, or is of an earlier incarnation."""
+        entry = deleted.entry
+        last = self._last.get(deleted.instance)
+        if last is not None:
+            if last.uid == deleted.uid:
+                if last.deleted:
+                    return False
+            elif _is_older(entry.seq, entry.created_at, last):
+                return False
+        version = entry.to_version
+        self._remember(
+            deleted.instance, _Last(deleted.uid, version, entry.created_at, entry.seq, deleted=True)
+        )
+        return True
+
+    def _remember(self, instance: InstanceRef, last: _Last) -> None:
+        self._last[instance] = last
+        self._last.move_to_end(instance)
+        if len(self._last) > _REMEMBERED_INSTANCES:
+            self._last.popitem(last=False)
+
+
+def _is_older(seq: int, at: datetime, last: _Last) -> bool:
+    """Whether an entry of another incarnation comes before what was told last."""
+    if last.seq:
+        return seq <= last.seq
+    # One that is known and watched ends before another can begin, and that would have been told.
+    return at < last.at or (at == last.at and not (last.left or last.deleted))
