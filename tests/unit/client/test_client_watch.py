@@ -25,7 +25,7 @@ from durachart_client import (
     WatchCompacted,
 )
 from durachart_client import opening as opening_module
-from durachart_client import watch as watch_module
+from durachart_client import seen as seen_module
 from durachart_client.gen import errors_pb2, token_service_pb2, types_pb2
 from durachart_client.gen import state_machine_service_pb2 as pb
 from tests.unit.client.scripted import Proxy, Server, refuse, serving, state
@@ -37,9 +37,9 @@ def snapshot(version: int, token: str = "", **fields) -> pb.WatchFrame:
 
 
 def transition(version: int, token: str = "", *, matches: bool = True, **fields) -> pb.WatchFrame:
-    body = pb.WatchTransition(
-        state=state(version, **fields), entry=types_pb2.JournalEntry(seq=version + 1), matches=matches
-    )
+    after = state(version, **fields)
+    entry = types_pb2.JournalEntry(seq=version + 1, create_time=after.update_time)
+    body = pb.WatchTransition(state=after, entry=entry, matches=matches)
     return pb.WatchFrame(resume_token=token or f"t{version}", transition=body)
 
 
@@ -416,7 +416,7 @@ async def test_a_new_incarnation_and_other_instances_count_on_their_own(
 async def test_memory_of_versions_is_bounded(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_module, "_REMEMBERED_INSTANCES", 10)
+    monkeypatch.setattr(seen_module, "_REMEMBERED_INSTANCES", 10)
 
     async def script(request, context):
         for number in range(50):
