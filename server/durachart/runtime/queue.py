@@ -57,7 +57,8 @@ from durachart.runtime.errors import (
 from durachart.runtime.instance import Instance, Seat, restored
 from durachart.runtime.judge import Judge
 from durachart.runtime.log import Change
-from durachart.runtime.registry import DefinitionId, Registry
+from durachart.runtime.parking import Parking
+from durachart.runtime.registry import Registry
 from durachart.runtime.rounds import Round
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.tracing import Tracing
@@ -110,10 +111,7 @@ class CommandQueue:
         self._tracing = None if tracer is None else Tracing(tracer, store.system)
         self._waiting: deque[Ticket] = deque()
         self._waiting_bytes = 0
-        self._parked: dict[DefinitionId, list[Ticket]] = {}
-        self._parked_keys: dict[InstanceKey, DefinitionId] = {}
-        self._parked_bytes = 0
-        self._loads: set[asyncio.Task[None]] = set()
+        self._parking = Parking(registry, self._unpark, _unexpected)
         self._commits: set[asyncio.Task[None]] = set()
         # What is judged while a transaction is under way.
         self._ahead: Round | None = None
@@ -127,7 +125,7 @@ class CommandQueue:
     def depth(self) -> int:
         """Commands that wait for their turn: to be judged, or to be written once they are."""
         judged = len(self._ahead.tickets) if self._ahead is not None else 0
-        return len(self._waiting) + judged + (sum(map(len, self._parked.values())) if self._parked else 0)
+        return len(self._waiting) + judged + len(self._parking)
 
     def start(self) -> None:
         """Begin to take commands."""
@@ -184,7 +182,7 @@ class CommandQueue:
     def _bytes(self) -> int:
         """What the data of waiting commands amounts to."""
         judged = self._ahead.size_bytes if self._ahead is not None else 0
-        return self._waiting_bytes + judged + self._parked_bytes
+        return self._waiting_bytes + judged + self._parking.size_bytes
 
     def _retry_after(self) -> timedelta:
         seconds = self.depth / max(self._rate, 1.0)
@@ -201,7 +199,7 @@ class CommandQueue:
         under_way: Round | None = None
         while True:
             if under_way is None and not self._waiting:
-                if self._closing and not self._parked:
+                if self._closing and not len(self._parking):
                     return
                 await self._woken(loop)
                 continue
@@ -456,8 +454,8 @@ class CommandQueue:
 
     def _decide(self, batch: Batch, ticket: Ticket, loaded: Loaded, ahead: Round | None) -> bool:
         """Have one command judged; False: it was answered already, or set aside."""
-        if self._parked and (wanted := self._parked_keys.get(ticket.key)) is not None:
-            self._park(ticket, wanted)  # those of one instance stay in order
+        if (wanted := self._parking.wanted(ticket.key)) is not None:
+            self._parking.park(ticket, wanted)  # those of one instance stay in order
             return False
         try:
             seat = batch.seat(ticket.key)
@@ -473,7 +471,7 @@ class CommandQueue:
             if seat.instance is None and _may_create(ticket.command):
                 pinned = self._registry.latest(ticket.key.machine_id)
                 if pinned is None:
-                    self._park(ticket, (ticket.key.machine_id, 0))
+                    self._parking.park(ticket, (ticket.key.machine_id, 0))
                     return False
             if self._tracing is None:
                 batch.decide(ticket, pinned)
@@ -539,39 +537,12 @@ class CommandQueue:
             return Seat(None, head)
         definition = self._registry.get(stored.row.machine_id, stored.row.machine_version)
         if definition is None:
-            self._park(ticket, (stored.row.machine_id, stored.row.machine_version))
+            self._parking.park(ticket, (stored.row.machine_id, stored.row.machine_version))
             return None
         return Seat(_restored(stored, definition), head)
 
-    def _park(self, ticket: Ticket, wanted: DefinitionId) -> None:
-        """Set a command aside until a definition is at hand."""
-        self._parked_keys[ticket.key] = wanted
-        self._parked_bytes += ticket.size_bytes
-        parked = self._parked.get(wanted)
-        if parked is not None:
-            parked.append(ticket)
-            return
-        self._parked[wanted] = [ticket]
-        task = asyncio.create_task(self._fetch(wanted))
-        self._loads.add(task)
-        task.add_done_callback(self._loads.discard)
-
-    async def _fetch(self, wanted: DefinitionId) -> None:
-        machine_id, version = wanted
-        failure: Exception | None = None
-        try:
-            if version:
-                await self._registry.load(machine_id, version)
-            else:
-                await self._registry.load_latest(machine_id)
-        except DurachartError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - logged with an id; those who wait must hear of it
-            failure = _unexpected(error)
-        tickets = self._parked.pop(wanted)
-        for ticket in tickets:
-            self._parked_keys.pop(ticket.key, None)
-            self._parked_bytes -= ticket.size_bytes
+    def _unpark(self, tickets: Sequence[Ticket], failure: Exception | None) -> None:
+        """Commands go on, in front of those that came later; or are told why they cannot."""
         if failure is not None:
             self._fail(tickets, failure)
         else:
