@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from durachart.runtime.commands import DeleteInstance
 from durachart.runtime.errors import DeadlineExceeded, EventNotAllowed, StoreUnavailable, VersionConflict
 from durachart.runtime.settings import RuntimeSettings
 from tests.store.runtimes import ADA, Service
 from tests.store.test_store_failures import FailingStore, StoreMaker, failing
+from tests.unit.runtime.samples import key
 
 
 async def judged_during(
@@ -24,11 +26,11 @@ async def judged_during(
     tasks = [asyncio.create_task(first)]
     await store.committing.wait()
     tasks += [asyncio.create_task(other) for other in others]
-    # Each offers its command in its first turn; after that nothing waits that was not judged.
+    # Each offers its command in its first turn; after that they are judged, some of them once they are loaded.
     await asyncio.sleep(0)
-    while service.runtime._queue._waiting:  # noqa: ASYNC110 - the queue tells nobody that nothing waits
+    queue = service.runtime._queue
+    while queue._waiting or queue.depth < len(others):  # noqa: ASYNC110 - the queue tells nobody
         await asyncio.sleep(0)
-    assert service.runtime.queue_depth == len(others)
     return tasks
 
 
@@ -108,6 +110,33 @@ async def test_a_request_repeated_while_its_first_is_under_way_gets_the_same_ans
         assert (first.state.version, again.state.version) == (1, 1)
         assert (first.replayed, again.replayed) == (False, True)
         assert (await service.context())["n"] == 1
+
+
+async def test_a_deletion_repeated_while_its_first_is_under_way_gets_the_same_answer(
+    make_store: StoreMaker,
+) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+
+        def deleting() -> Coroutine[Any, Any, Any]:
+            return service.runtime.delete_instance(DeleteInstance(key(), request_id="r"), ADA)
+
+        tasks = await judged_during(service, store, deleting(), deleting())
+        store.go_on.set()
+        first, again = await asyncio.gather(*tasks)
+        assert (first.replayed, again.replayed) == (False, True)
+        assert first.state == again.state
+
+
+async def test_an_old_request_is_known_when_what_it_asked_for_is_gone(make_store: StoreMaker) -> None:
+    async with failing(make_store) as (service, store):
+        await service.create()
+        await service.send("ADD", request_id="old")
+        deleting = service.runtime.delete_instance(DeleteInstance(key()), ADA)
+        tasks = await judged_during(service, store, deleting, service.send("ADD", request_id="old"))
+        store.go_on.set()
+        _, again = await asyncio.gather(*tasks)
+        assert (again.state.version, again.replayed) == (1, True)
 
 
 async def test_nothing_that_is_not_on_disk_is_read(make_store: StoreMaker) -> None:

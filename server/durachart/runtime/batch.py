@@ -129,6 +129,7 @@ class Batch:
         """Begin with nothing decided."""
         self._judge = judge
         self._wall_ms = 0
+        self._ahead: Batch | None = None
         self._requests: dict[RequestKey, RequestRow] = {}
         self._effects: dict[EffectKey, EffectRow] = {}
         self._bases: dict[InstanceKey, Instance | None] = {}
@@ -141,9 +142,13 @@ class Batch:
         self._recorded: list[Recorded] = []
         self._writes = Writes()
 
-    def learn(self, loaded: Loaded, wall_ms: int) -> None:
-        """Know of requests and effects what was ``loaded``, and judge at ``wall_ms`` from here on."""
+    def learn(self, loaded: Loaded, wall_ms: int, ahead: Batch | None) -> None:
+        """Know of requests and effects what was ``loaded``, and judge at ``wall_ms`` from here on.
+
+        What the transaction ``ahead`` answers to request ids is known too: it may not be on disk yet.
+        """
         self._wall_ms = wall_ms
+        self._ahead = ahead
         self._requests.update(loaded.requests)
         self._effects.update(loaded.effects)
 
@@ -187,6 +192,8 @@ class Batch:
         """
         which = (ticket.key, ticket.request_id)
         first = self._answered.get(which)
+        if first is None and self._ahead is not None:
+            first = self._ahead._answered.get(which)
         if first is not None and first.reply is not None:
             if first.body_hash == ticket.body_hash:
                 return first.reply._replace(repeated=True)

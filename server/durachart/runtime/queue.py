@@ -4,8 +4,8 @@ While a transaction is on its way to the disk, the commands that come are judged
 first will have written: the busier it gets, the more each fsync carries, and neither the disk nor the judge
 waits for the other. The next one is sent when the first is on disk; when that fails, or something of it was
 not current, what was judged on it is judged again. A command is either executed and answered after the
-commit, or refused before it is judged (overload, deadline, shutdown); one that was judged is carried through
-whatever becomes of its caller.
+commit, or refused before it is sent to the disk (overload, deadline, shutdown); one that was sent is carried
+through whatever becomes of its caller.
 
 Failures and what they do:
 
@@ -388,7 +388,7 @@ class CommandQueue:
             StoreFailed: None of them was judged.
         """
         loaded = await self._load(tickets, judged, ahead, anew=anew)
-        judged.batch.learn(loaded, self._clock.now_ms())
+        judged.batch.learn(loaded, self._clock.now_ms(), None if ahead is None else ahead.batch)
         for ticket in tickets:
             if self._decide(judged.batch, ticket, loaded, ahead):
                 judged.tickets.append(ticket)
@@ -520,7 +520,8 @@ class CommandQueue:
             seat = judged.batch.seat(ticket.key) or self._known(ticket.key, ahead)
             if seat is None:
                 keys[ticket.key] = None
-            if ticket.request_id and (anew or seat is None):
+            # What is asked of an instance that is not there leaves no row that would find it out.
+            if ticket.request_id and (anew or seat is None or seat.instance is None):
                 requests[ticket.key, ticket.request_id] = None
             command = ticket.command
             if isinstance(command, ReviveEffect | FinishEffect) and (anew or not _holds_lease(seat, command)):
