@@ -57,6 +57,18 @@ async def test_a_request_just_over_the_bound_is_refused_with_a_reason(channel: g
     assert await failure(call) == ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
 
 
+async def test_metadata_that_is_too_large_is_refused_and_other_calls_go_on(
+    channel: grpc.aio.Channel,
+) -> None:
+    watch = channel.unary_stream(HEALTH + "Watch")(b"")
+    assert await watch.read() is not grpc.aio.EOF
+    call = channel.unary_unary(HEALTH + "Check")(b"", metadata=(("x-large", "x" * 70_000),))
+    assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await channel.unary_unary(HEALTH + "Check")(b"")
+    assert not watch.done()
+    watch.cancel()
+
+
 async def test_a_compressed_request_is_taken_and_a_bomb_is_not(channel: grpc.aio.Channel) -> None:
     call = channel.unary_unary(HEALTH + "Check")
     assert await call(b"", compression=grpc.Compression.Gzip)

@@ -26,7 +26,7 @@ async def judged_during(
     tasks = [asyncio.create_task(first)]
     await store.committing.wait()
     tasks += [asyncio.create_task(other) for other in others]
-    # Each offers its command in its first turn; after that they are judged, some of them once they are loaded.
+    # Each offers its command in its first turn; then they are judged, some of them once they are loaded.
     await asyncio.sleep(0)
     queue = service.runtime._queue
     while queue._waiting or queue.depth < len(others):  # noqa: ASYNC110 - the queue tells nobody

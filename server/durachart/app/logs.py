@@ -9,6 +9,20 @@ from datetime import UTC, datetime
 
 from durachart.app.settings import LogFormat, LogLevel
 
+_CHATTY = (
+    "aiosqlite",
+    "alembic",
+    "anthropic",
+    "asyncio",
+    "hpack",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "openai",
+    "uvicorn",
+)
+
 
 class TextFormat(logging.Formatter):
     """``2031-05-06T07:08:09.123Z INFO durachart.app.server: serving grpc=127.0.0.1:7575``."""
@@ -40,9 +54,9 @@ def set_up_logs(level: LogLevel, form: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormat() if form == "json" else TextFormat())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # It announces each connection attempt and schema check of libraries; what matters of them is logged by
-    # us.
-    for chatty in ("alembic", "anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai", "uvicorn"):
+    # They announce each connection attempt, statement and header, credentials among them; what matters of
+    # them is logged by us.
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

@@ -621,7 +621,7 @@ OPEN = request(1, ends=False)
         (frame(h2.HEADERS, 0, 1, BLOCK) + frame(h2.CONTINUATION, 0, 3, b""), h2.PROTOCOL_ERROR),
         (frame(h2.CONTINUATION, END_HEADERS, 1, BLOCK), h2.PROTOCOL_ERROR),
         (frame(h2.HEADERS, 0, 1) + frame(h2.CONTINUATION, 0, 1) * 16, h2.ENHANCE_YOUR_CALM),
-        (frame(h2.HEADERS, 0, 1) + frame(h2.CONTINUATION, 0, 1, bytes(16_384)) * 5, h2.ENHANCE_YOUR_CALM),
+        (frame(h2.HEADERS, 0, 1) + frame(h2.CONTINUATION, 0, 1, bytes(16_384)) * 17, h2.ENHANCE_YOUR_CALM),
         (request(1) + request(1), h2.STREAM_CLOSED),
         (frame(h2.PRIORITY, 0, 0, bytes(5)), h2.PROTOCOL_ERROR),
         (frame(h2.RST_STREAM, 0, 0, bytes(4)), h2.PROTOCOL_ERROR),

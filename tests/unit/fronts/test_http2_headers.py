@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from durachart.fronts.http2.headers import (
+    HARD_LIMIT_FACTOR,
     BlockBroken,
     Head,
     HeaderReader,
+    HeadTooLarge,
     RequestMalformed,
     response_block,
     status_block,
@@ -117,8 +119,8 @@ def test_trailers_have_rules_of_their_own(fields: Fields) -> None:
         literals([(b"a", b"b")]) + TABLE_OF_NOTHING,
         TABLE_OF_NOTHING * 3 + literals(REQUEST),
         b"\x3f\xe1\x1f" * 3 + literals(REQUEST),
-        literals([(b"a", b"x" * LONGEST)]),
-        b"\x40\x01a\x7f\x81\x1e" + b"x" * 4_000 + FIRST_ENTRY * 20,
+        literals([(b"a", b"x" * HARD_LIMIT_FACTOR * LONGEST)]),
+        b"\x40\x01a\x7f\x81\x1e" + b"x" * 4_000 + FIRST_ENTRY * 20 * HARD_LIMIT_FACTOR,
     ],
 )
 def test_a_block_that_cannot_be_decoded_breaks_the_connection(block: bytes) -> None:
@@ -126,6 +128,15 @@ def test_a_block_that_cannot_be_decoded_breaks_the_connection(block: bytes) -> N
         reader().request(block)
     with pytest.raises(BlockBroken):
         reader().trailers(block)
+
+
+def test_fields_that_are_too_many_are_refused_and_the_table_goes_on() -> None:
+    requests = reader()
+    enters = b"\x40\x01k\x01v"
+    with pytest.raises(HeadTooLarge):
+        requests.request(literals([*REQUEST, (b"a", b"x" * LONGEST)]) + enters)
+    # What entered the table with it is there.
+    assert (b"k", b"v") in requests.request(literals(REQUEST) + FIRST_ENTRY).fields
 
 
 def test_requests_whose_blocks_are_the_same_share_what_was_made_of_them() -> None:

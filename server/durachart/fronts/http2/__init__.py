@@ -8,15 +8,15 @@
         headers ── HPACK, and what a request's fields mean
         frames ── bytes
 
-Why our own: gRPC's server for asyncio takes eight times the processor time for a call, and holds no stream up
-without a thread; servers in other languages that can be embedded let one stalled stream hold up all others of
-its connection. HPACK comes from the package ``hpack``.
+Why our own: gRPC's server for asyncio takes some fifteen times the processor time for a call; a server in
+another language that can be embedded let one stalled stream hold up all others of its connection. HPACK comes
+from the package ``hpack``.
 
 What always holds:
 
-- A stream that is not read holds up its own handler, nobody else's: its bytes wait here up to a bound, then
-  its handler waits.
+- A stream that is not read holds up its own handler, nobody else's: 64 KiB wait here, then its handler does.
 - What a connection has sent and nobody has taken is bounded by the windows it was given.
 - A stream counts against the bound of its connection until its handler has ended, so that streams that are
   reset at once cannot pile up handlers.
+- Frames that cost a peer nothing are counted, and too many of them end the connection.
 """

@@ -17,7 +17,13 @@ from typing import Final, cast
 from durachart.fronts.http2 import frames as h2
 from durachart.fronts.http2.exchange import Application, Exchange
 from durachart.fronts.http2.floods import FloodGuard
-from durachart.fronts.http2.headers import BlockBroken, HeaderReader, RequestMalformed
+from durachart.fronts.http2.headers import (
+    HARD_LIMIT_FACTOR,
+    BlockBroken,
+    HeaderReader,
+    HeadTooLarge,
+    RequestMalformed,
+)
 from durachart.fronts.http2.intake import Intake
 from durachart.fronts.http2.sender import Sender
 
@@ -253,7 +259,7 @@ class Connection(asyncio.Protocol):
         pieces.append(payload)
         if len(pieces) > _MOST_CONTINUATIONS:
             raise _Broken(h2.ENHANCE_YOUR_CALM, "the header block has too many pieces")
-        if sum(map(len, pieces)) > self._settings.header_list_bytes:
+        if sum(map(len, pieces)) > HARD_LIMIT_FACTOR * self._settings.header_list_bytes:
             raise _Broken(h2.ENHANCE_YOUR_CALM, "the header block is too large")
         if flags & h2.END_HEADERS:
             self._block = None
@@ -273,6 +279,10 @@ class Connection(asyncio.Protocol):
             head = self._headers.request(block)
         except BlockBroken as error:
             raise _Broken(h2.COMPRESSION_ERROR, "the header block cannot be decoded") from error
+        except HeadTooLarge:
+            # Which gRPC's clients show as RESOURCE_EXHAUSTED.
+            self._reset(stream, h2.ENHANCE_YOUR_CALM)
+            return
         except RequestMalformed:
             self._reset(stream, h2.PROTOCOL_ERROR)
             return

@@ -32,10 +32,18 @@ _NOT_IN_VALUES = frozenset(b"\0\r\n")
 # RFC 7541, section 4.2.
 _MOST_SIZE_UPDATES = 2
 _STATUS_200 = b"\x88"
+# What RFC 9113 adds for each field.
+_FIELD_BYTES = 32
+HARD_LIMIT_FACTOR = 4
+"""How many times too large a request's fields may be to be refused without ending the connection."""
 
 
 class BlockBroken(Exception):
     """The block cannot be decoded, or is too large: the connection's table is lost with it."""
+
+
+class HeadTooLarge(Exception):
+    """The fields are more than this side takes. The connection may go on."""
 
 
 class RequestMalformed(Exception):
@@ -71,11 +79,13 @@ class HeaderReader:
     """Decodes the header blocks of one connection, in order.
 
     Args:
-        max_list_bytes: Most bytes of a decoded block, counted as RFC 9113 counts them.
+        max_list_bytes: Most bytes of the fields of a request, counted as RFC 9113 counts them. A larger one
+            is refused; one that is much larger is not even decoded, and ends the connection.
     """
 
     def __init__(self, max_list_bytes: int) -> None:
-        self._decoder = Decoder(max_header_list_size=max_list_bytes)
+        self._max_list_bytes = max_list_bytes
+        self._decoder = Decoder(max_header_list_size=HARD_LIMIT_FACTOR * max_list_bytes)
         self._known: dict[bytes, Head] = {}
 
     def request(self, block: bytes) -> Head:
@@ -83,12 +93,16 @@ class HeaderReader:
 
         Raises:
             BlockBroken: The connection has to end.
+            HeadTooLarge: The stream has to.
             RequestMalformed: The stream has to.
         """
         head = self._known.get(block)
         if head is not None:
             return head
         fields, unchanged = self._decode(block)
+        # Decoded in any case: the table must go with the peer's.
+        if sum(len(name) + len(value) + _FIELD_BYTES for name, value in fields) > self._max_list_bytes:
+            raise HeadTooLarge
         head = _head(fields)
         if (
             unchanged
