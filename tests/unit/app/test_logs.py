@@ -4,7 +4,10 @@ import json
 import logging
 import sys
 
-from durachart.app.logs import JsonFormat, TextFormat
+import pytest
+from hpack import Decoder, Encoder
+
+from durachart.app.logs import JsonFormat, TextFormat, set_up_logs
 
 
 def record(message: str, *arguments: object, error: bool = False) -> logging.LogRecord:
@@ -36,3 +39,19 @@ def test_json_is_one_line_whatever_is_in_it() -> None:
     assert body["level"] == "warning"
     assert body["message"] == "failed text=a\nb"
     assert body["exception"].endswith("ValueError: boom")
+
+
+def test_what_libraries_log_of_headers_is_not_logged_at_any_level(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Credentials are among them."""
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        set_up_logs("debug", "text")
+        Decoder().decode(Encoder().encode([(b"authorization", b"Bearer of-nothing")]), raw=True)
+        logging.getLogger("durachart.x").debug("heard")
+    finally:
+        logging.getLogger().handlers[:], logging.getLogger().level = before
+    said = capsys.readouterr().err
+    assert "heard" in said
+    assert "authorization" not in said

@@ -23,7 +23,13 @@ from durachart.app.cli import (
     watching,
 )
 from durachart.app.cli.exits import MEANINGS, ExitCode, Failure, report
-from durachart.app.cli.options import DEFAULT_SERVER, JsonOption, Target
+from durachart.app.cli.options import (
+    DEFAULT_SERVER,
+    LONGEST_TIMEOUT_S,
+    JsonOption,
+    Target,
+    require_number,
+)
 from durachart.app.cli.terminal import ReaderGone
 
 _EXIT_CODES = "Exit codes: " + ", ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + "."
@@ -83,7 +89,13 @@ def before(
     seconds: Annotated[
         float,
         typer.Option(
-            "--timeout", metavar="SECONDS", min=0.001, envvar="DURACHART_TIMEOUT", help="Bound of each call."
+            "--timeout",
+            metavar="SECONDS",
+            min=0.001,
+            max=LONGEST_TIMEOUT_S,
+            callback=require_number,
+            envvar="DURACHART_TIMEOUT",
+            help="Bound of each call.",
         ),
     ] = 10.0,
     show_version: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from math import isinf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,7 +97,14 @@ def _pair(word: str) -> tuple[str, Any]:
 
 def _parsed(text: str) -> Any:
     """The value of JSON text; unlike Python's own reading, NaN and infinities are not JSON."""
-    return json.loads(text, parse_constant=_no_constant)
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
 
 
 def _no_constant(word: str) -> NoReturn:

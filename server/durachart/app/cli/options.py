@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from math import isnan
 from typing import Annotated, Literal
 
 import typer
@@ -30,12 +31,24 @@ NamespaceOption = Annotated[
         show_default=False,
     ),
 ]
+LONGEST_TIMEOUT_S = 86_400.0
+
+
+def require_number(seconds: float | None) -> float | None:
+    """NaN is neither too small nor too large."""
+    if seconds is not None and isnan(seconds):
+        raise typer.BadParameter("nan is no number of seconds")
+    return seconds
+
+
 TimeoutOption = Annotated[
     float | None,
     typer.Option(
         "--timeout",
         metavar="SECONDS",
         min=0.001,
+        max=LONGEST_TIMEOUT_S,
+        callback=require_number,
         help="Bound of each call. 10 by default.",
         show_default=False,
     ),
