@@ -142,6 +142,17 @@ async def test_a_clean_history_verifies(history: Path) -> None:
     assert not counts.skipped
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_backup_where_nothing_may_be_written_verifies(copied: Path) -> None:
+    copied.parent.chmod(0o555)
+    try:
+        problems, _ = await verified(copied)
+    finally:
+        copied.parent.chmod(0o755)
+    assert problems == []
+    assert list(copied.parent.iterdir()) == [copied]
+
+
 async def test_one_instance_is_verified_alone(copied: Path) -> None:
     change(copied, "UPDATE instances SET status = 'active' WHERE instance_id = 'other'")
     assert (await verified(copied, MAIN))[0] == []

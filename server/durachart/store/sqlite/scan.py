@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from durachart.store.sqlite.writer import describe
 def scan_file(path: Path) -> StoreScan:
     """Read a file that exists."""
     file = f"file:{quote(str(path))}"
-    engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=file, query={"mode": "ro", "uri": "true"})
-    )
+    query = {"mode": "ro", "uri": "true"}
+    if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        # SQLite would make files beside it, as on a backup it must not; nobody can change it either.
+        query["immutable"] = "1"
+    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=file, query=query))
 
     def connected(connection: Any, _record: object) -> None:
         # The driver would begin no transaction for reads.
