@@ -115,7 +115,7 @@ async def test_a_read_only_file_is_refused_with_what_to_do(tmp_path: Path) -> No
 
 
 async def test_a_caller_that_goes_away_does_not_undo_its_commit(store: SqliteStore) -> None:
-    committing = asyncio.create_task(store.commit(created(key())))
+    committing = asyncio.ensure_future(store.commit(created(key())))
     await asyncio.sleep(0)
     committing.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -25,7 +25,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -65,6 +65,7 @@ from durachart.runtime.tracing import Tracing
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import (
     NO_JOURNAL,
+    CommitResult,
     EffectKey,
     Loaded,
     RequestKey,
@@ -369,7 +370,7 @@ class CommandQueue:
         judged = self._new_round()
         await self._judge_into(judged, tickets, None, anew=anew)
         tickets[:] = judged.tickets
-        await self._commit(judged)
+        await self._commit(judged, self._send(judged))
         if judged.doubt is not None:
             doubts.append(judged.doubt)
         if judged.failure is not None:
@@ -395,15 +396,33 @@ class CommandQueue:
                 judged.size_bytes += ticket.size_bytes
 
     def _begin_commit(self, judged: Round) -> Round:
-        task = asyncio.create_task(self._commit(judged))
+        task = asyncio.create_task(self._commit(judged, self._send(judged)))
         self._commits.add(task)
         task.add_done_callback(self._commits.discard)
         return judged
 
-    async def _commit(self, judged: Round) -> None:
-        """Write what was judged, answer the commands, and say in the round how it went."""
+    def _send(self, judged: Round) -> Awaitable[CommitResult]:
+        """Hand what was judged to the store; a store with a thread of its own begins at once."""
+        batch = judged.batch
         try:
-            await self._write(judged)
+            writes = batch.writes()
+            if not self._store.exclusive and (unproven := batch.unproven()):
+                # Another node may have moved them: no answer follows from what this one remembers.
+                writes = only_of(writes, lambda key: key not in unproven)
+                judged.stale = unproven
+            judged.writes = writes
+            if self._tracing is not None:
+                judged.began_ns = self._tracing.now_ns()
+            if writes.journal or writes.requests:
+                return self._store.commit(writes)
+            return _told(CommitResult((), frozenset()))
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
+            return _told(error)
+
+    async def _commit(self, judged: Round, sent: Awaitable[CommitResult]) -> None:
+        """Wait until what was judged is on disk, answer the commands, and say in the round how it went."""
+        try:
+            await self._conclude(judged, sent)
         except Exception as error:  # noqa: BLE001 - logged with an id; its callers must hear of it
             for key in judged.batch.moved():
                 self._cache.evict(key)
@@ -413,29 +432,20 @@ class CommandQueue:
             judged.done = True
             self._wake()
 
-    async def _write(self, judged: Round) -> None:
-        batch, tickets = judged.batch, judged.tickets
-        writes = batch.writes()
-        stale: frozenset[InstanceKey] = frozenset()
-        if not self._store.exclusive and (unproven := batch.unproven()):
-            # Another node may have moved them: no answer follows from what this one remembers.
-            writes = only_of(writes, lambda key: key not in unproven)
-            stale = unproven
-        began_ns = self._tracing.now_ns() if self._tracing is not None else 0
-        revisions: Sequence[int] = ()
-        if writes.journal or writes.requests:
-            try:
-                revisions, outdated = await self._store.commit(writes)
-            except StoreFailed as error:
-                for key in batch.moved():
-                    self._cache.evict(key)
-                judged.failed = True
-                judged.failure = error
-                judged.doubt = Doubt(batch, writes, tickets)
-                return
-            stale |= outdated
+    async def _conclude(self, judged: Round, sent: Awaitable[CommitResult]) -> None:
+        batch, tickets, writes = judged.batch, judged.tickets, judged.writes
+        try:
+            revisions, outdated = await sent
+        except StoreFailed as error:
+            for key in batch.moved():
+                self._cache.evict(key)
+            judged.failed = True
+            judged.failure = error
+            judged.doubt = Doubt(batch, writes, tickets)
+            return
+        stale = judged.stale = judged.stale | outdated
         if self._tracing is not None:
-            self._tracing.committed(tickets, began_ns, len(writes.journal))
+            self._tracing.committed(tickets, judged.began_ns, len(writes.journal))
         for key, seat in batch.moved().items():
             if key in stale:
                 self._cache.evict(key)
@@ -444,7 +454,6 @@ class CommandQueue:
         if revisions and (newest := max(revisions)):
             told = only_of(writes, lambda key: key not in stale) if stale else writes
             self._tell(batch.changes(revisions), newest, told)
-        judged.stale = stale
         for ticket in tickets:
             if ticket.key in stale:
                 judged.again.append(ticket)
@@ -550,6 +559,16 @@ class CommandQueue:
             self._waiting.extendleft(reversed(tickets))
             self._waiting_bytes += sum(ticket.size_bytes for ticket in tickets)
         self._wake()
+
+
+def _told(result: CommitResult | Exception) -> asyncio.Future[CommitResult]:
+    """What is known already, to be awaited."""
+    future: asyncio.Future[CommitResult] = asyncio.get_running_loop().create_future()
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+    return future
 
 
 def _may_create(command: Command) -> bool:

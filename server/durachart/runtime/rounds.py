@@ -6,6 +6,7 @@ from durachart.runtime.batch import Batch, Ticket
 from durachart.runtime.doubt import Doubt
 from durachart.runtime.instance import Seat
 from durachart.store.errors import StoreFailed
+from durachart.store.interface import Writes
 from durachart.store.keys import InstanceKey
 
 
@@ -15,6 +16,8 @@ class Round:
     Attributes:
         batch: What is decided.
         tickets: The commands that were judged, in order.
+        writes: What was sent to the store; nothing before.
+        began_ns: When that was, for traces.
         size_bytes: What their data amounts to.
         done: Whether its commit has ended, one way or the other.
         failed: Whether what was judged on it does not hold.
@@ -24,13 +27,27 @@ class Round:
         again: The commands of those, in order.
     """
 
-    __slots__ = ("again", "batch", "done", "doubt", "failed", "failure", "size_bytes", "stale", "tickets")
+    __slots__ = (
+        "again",
+        "batch",
+        "began_ns",
+        "done",
+        "doubt",
+        "failed",
+        "failure",
+        "size_bytes",
+        "stale",
+        "tickets",
+        "writes",
+    )
 
     def __init__(self, batch: Batch) -> None:
         """Begin with a batch in which nothing is decided."""
         self.batch = batch
         self.tickets: list[Ticket] = []
         self.size_bytes = 0
+        self.writes = Writes()
+        self.began_ns = 0
         self.done = False
         self.failed = False
         self.failure: StoreFailed | None = None

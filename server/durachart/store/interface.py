@@ -13,7 +13,7 @@ raises ``StoreFailed`` when the database fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from types import MappingProxyType
@@ -343,8 +343,8 @@ class Store(NodeTable, Protocol):
     async def load(self, wanted: Wanted) -> Loaded:
         """What a batch needs to know."""
 
-    async def commit(self, writes: Writes) -> CommitResult:
-        """One transaction; on disk when this returns.
+    def commit(self, writes: Writes) -> Awaitable[CommitResult]:
+        """One transaction; on disk when the result is there. It may begin before it is awaited.
 
         After StoreFailed nothing of it will be read here, and what is cached of its instances must be loaded
         again.

@@ -519,6 +519,11 @@ class Connection(asyncio.Protocol):
         if self._floods.is_too_much(self._heard, frames):
             raise _Broken(h2.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
 
+    def flush_if_alone(self) -> None:
+        """Send at once what is ready, if nobody else here could add to it in this turn."""
+        if len(self._streams) == 1:
+            self.sender.flush()
+
     # --- ends -----------------------------------------------------------------------------------------------
 
     def _reset(self, stream: int, code: int) -> None:

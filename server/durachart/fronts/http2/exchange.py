@@ -162,6 +162,7 @@ class Exchange:
         sender.headers(self, headers)
         sender.data(self, data)
         sender.trailers(self, trailers)
+        self._connection.flush_if_alone()
 
     # --- for the connection ---------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -135,8 +135,8 @@ class SqliteStore(Reads):
         """See ``Store``."""
         return await self._writer.run(lambda connection: load(connection, wanted))
 
-    async def commit(self, writes: Writes) -> CommitResult:
-        """See ``Store``."""
+    def commit(self, writes: Writes) -> Awaitable[CommitResult]:
+        """See ``Store``. Begins at once, whether or not it is awaited."""
 
         def job(connection: sqlite3.Connection) -> CommitResult:
             if self._uncertain:
@@ -149,7 +149,7 @@ class SqliteStore(Reads):
                 self._newest_revision += len(writes.journal)
             return result
 
-        return await self._writer.run(job)
+        return self._writer.submit(job)
 
     # --- machines and effects ---
 

@@ -51,19 +51,26 @@ class WriterThread:
         self._thread.start()
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``job`` on the connection and return what it returns.
+        """Run ``job`` on the connection and return what it returns; `submit`, awaited."""
+        return await self.submit(job)
+
+    def submit(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Hand ``job`` over to the thread, at once.
 
         A job that was handed over is carried out, whatever becomes of the caller. A transaction it leaves
         open is rolled back.
 
+        Returns:
+            Gets what the job returns, or StoreFailed when the database failed.
+
         Raises:
-            StoreFailed: The database failed, or the thread was stopped.
+            StoreFailed: The thread was stopped.
         """
         if self._thread is None:
             raise StoreFailed("the database is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((job, future))
-        return await future
+        return future
 
     async def stop(self) -> None:
         """Finish the jobs handed over, close the connection, end the thread."""
