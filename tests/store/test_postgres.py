@@ -408,7 +408,7 @@ async def test_what_a_lost_connection_was_to_commit_is_decided_before_anybody_lo
     waits = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     async with held.transaction():
         await held.execute("SELECT FROM instances FOR UPDATE")
-        committing = asyncio.create_task(store.commit(moved(key(), 1)))
+        committing = asyncio.ensure_future(store.commit(moved(key(), 1)))
         while (pid := await held.fetchval(waits)) is None:
             pass
         pool: Any = store._pool

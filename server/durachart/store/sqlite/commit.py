@@ -37,24 +37,19 @@ def effect_row(row: tuple[object, ...]) -> EffectRow:
 def load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
     """See ``Store.load``. Nobody else writes, so what several statements read is one cut."""
     execute = connection.execute
-    instances: dict[InstanceKey, StoredInstance] = {}
-    heads: dict[InstanceKey, Head] = {}
-    for key in wanted.instances:
-        where = (shard(key), *key)
-        head = execute(sql.SELECT_HEAD.sql, where).fetchone()
-        if head is not None:
-            heads[key] = Head._make(head)
-        row = execute(sql.SELECT_INSTANCE.sql, where).fetchone()
-        if row is not None:
-            running = execute(sql.SELECT_UNFINISHED.sql, where).fetchall()
-            instances[key] = StoredInstance(
-                InstanceRow._make(row), tuple(effect_row(effect) for effect in running)
-            )
-    requests = {}
-    for key, request_id in wanted.requests:
-        row = execute(sql.SELECT_REQUEST.sql, (shard(key), *key, request_id)).fetchone()
-        if row is not None:
-            requests[key, request_id] = RequestRow._make(row)
+    places = [(shard(key), *key) for key in wanted.instances]
+    heads = {InstanceKey(*row[:3]): Head._make(row[3:]) for row in sql.FIND_HEADS.read(connection, places)}
+    rows = [InstanceRow._make(row) for row in sql.FIND_INSTANCES.read(connection, places)]
+    running: dict[InstanceKey, list[EffectRow]] = {}
+    for found in sql.FIND_UNFINISHED.read(connection, places) if rows else ():
+        effect = effect_row(found)
+        running.setdefault(effect.key, []).append(effect)
+    instances = {row.key: StoredInstance(row, tuple(running.get(row.key, ()))) for row in rows}
+    asked = [(shard(key), *key, request_id) for key, request_id in wanted.requests]
+    requests = {
+        (request.key, request.request_id): request
+        for request in map(RequestRow._make, sql.FIND_REQUESTS.read(connection, asked))
+    }
     effects = {}
     for key, effect_id in wanted.effects:
         row = execute(sql.SELECT_EFFECT.sql, (shard(key), *key, effect_id)).fetchone()

@@ -147,7 +147,6 @@ arrange_revival = REVIVE_EFFECT.arranger(EffectRow._fields)
 DELETE_TIMER = compiled(delete(timers).where(*_is(timers, *_KEY, "timer_key", "uid", "sequence")))
 arrange_timer_gone = DELETE_TIMER.arranger(TimerRow._fields)
 
-SELECT_INSTANCE = compiled(select(instances).where(*_is(instances, *_KEY)))
 SELECT_UID = compiled(select(instances.c.uid).where(*_is(instances, *_KEY, "uid")))
 SELECT_HEAD = compiled(
     select(journal.c.seq, journal.c.hash, journal.c.at_ms)
@@ -156,13 +155,38 @@ SELECT_HEAD = compiled(
     .limit(literal_column("1"))
     .offset(literal_column("0"))
 )
-SELECT_UNFINISHED = compiled(
-    select(effects)
-    .where(*_is(effects, *_KEY), _unfinished)
-    .order_by(effects.c.created_at_ms, effects.c.version, effects.c.ordinal)
-)
 SELECT_EFFECT = compiled(select(effects).where(*_is(effects, *_KEY, "effect_id")))
-SELECT_REQUEST = compiled(select(requests).where(*_is(requests, *_KEY, "request_id")))
+
+
+def _wanted(table: Table, keys: Sequence[str], columns: str, more: str = "") -> ManyRows:
+    """Rows of ``table`` for many keys, which are looked up one after the other in its primary key."""
+    names = ", ".join(keys)
+    same = " AND ".join(f"{table.name}.{name} = wanted.{name}" for name in keys)
+    before = f"WITH wanted({names}) AS (VALUES"
+    # CROSS JOIN keeps SQLite from looking through the table for the keys instead.
+    after = f") SELECT {columns} FROM wanted CROSS JOIN {table.name} ON {same}{more}"  # noqa: S608 - our names
+    return ManyRows(before, len(keys), after)
+
+
+def _columns(table: Table) -> str:
+    return ", ".join(f"{table.name}.{column.name}" for column in table.columns)
+
+
+_newest = " AND ".join(f"newer.{name} = wanted.{name}" for name in _KEY)
+FIND_INSTANCES = _wanted(instances, _KEY, _columns(instances))
+FIND_HEADS = _wanted(
+    journal,
+    _KEY,
+    "wanted.namespace, wanted.machine_id, wanted.instance_id, journal.seq, journal.hash, journal.at_ms",
+    f" AND journal.seq = (SELECT max(newer.seq) FROM journal AS newer WHERE {_newest})",  # noqa: S608
+)
+FIND_UNFINISHED = _wanted(
+    effects,
+    _KEY,
+    _columns(effects),
+    " AND effects.finalized_at_ms IS NULL ORDER BY effects.created_at_ms, effects.version, effects.ordinal",
+)
+FIND_REQUESTS = _wanted(requests, (*_KEY, "request_id"), _columns(requests))
 SELECT_NEWEST_REVISION = compiled(select(func.max(journal.c.revision)))
 SELECT_INFO = compiled(select(store_info.c.value).where(*_is(store_info, "name")))
 
