@@ -46,6 +46,10 @@ def javascript_order(keys: Iterable[str]) -> list[str]:
     return sorted(indexes, key=int) + [key for key in written if key not in first]
 
 
+_OBJECT = (dict, Mapping)
+"""An object of JSON; a dict, which it nearly always is, is told at once, where ``Mapping`` asks around."""
+
+
 def within_limits(config: object, path: str, report: Report) -> bool:
     """Whether a machine has no more states, and no deeper ones, than can be read; reports it if not.
 
@@ -59,7 +63,7 @@ def within_limits(config: object, path: str, report: Report) -> bool:
         level = [
             child
             for state in level
-            if isinstance(state, Mapping) and isinstance(states := state.get("states"), Mapping)
+            if isinstance(state, _OBJECT) and (states := state.get("states")) and isinstance(states, _OBJECT)
             for child in states.values()
         ]
     if count > MAX_STATES:
