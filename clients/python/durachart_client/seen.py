@@ -8,11 +8,12 @@ when an instance is deleted and created anew. A state that was shown has no ``se
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from durachart_client import errors
-from durachart_client.models import InstanceDeleted, InstanceRef, InstanceState, Transition
+from durachart_client.models import Gap, InstanceDeleted, InstanceRef, InstanceState, Transition
 
 # A watch over a machine may see instances without end; what is checked are the most recent ones.
 _REMEMBERED_INSTANCES = 100_000
@@ -52,13 +53,33 @@ class SeenVersions:
         self._remember(state.instance, _Last(state.uid, state.version, state.updated_at))
         return True
 
-    def skip(self, state: InstanceState, matches: bool) -> bool:
-        """Take a gap that was told; False when it tells nothing new."""
+    def skip(self, gap: Gap) -> Gap | None:
+        """Take a gap; returns it as it is told, or None when it tells nothing new.
+
+        A stream that broke among gaps tells all of them anew, from where it stood before the first. Whoever
+        took some of them has been told more than that since, so the version before is the one told last.
+
+        Raises:
+            StreamGap: It goes on after a version that was not told.
+        """
+        state = gap.state
         last = self._last.get(state.instance)
-        if last is not None and last.uid == state.uid and (last.deleted or state.version <= last.version):
-            return False
-        self._remember(state.instance, _Last(state.uid, state.version, state.updated_at, left=not matches))
-        return True
+        if last is not None:
+            previous = None
+            if last.uid == state.uid:
+                if last.deleted or state.version <= last.version:
+                    return None
+                if not last.left:
+                    previous = last.version
+                    if gap.previous_version is not None and gap.previous_version > previous:
+                        raise errors.StreamGap(
+                            instance=state.instance, expected=previous + 1, received=gap.previous_version + 1
+                        )
+            gap = replace(gap, previous_version=previous)
+        self._remember(
+            state.instance, _Last(state.uid, state.version, state.updated_at, left=not gap.matches)
+        )
+        return gap
 
     def advance(self, transition: Transition) -> bool:
         """Take a transition; False when it was delivered before.

@@ -89,8 +89,7 @@ class Watch(ResumableStream[WatchEvent]):
                 transition = convert.transition(frame)
                 return transition if self._versions.advance(transition) else None
             case "gap":
-                gap = convert.gap(frame)
-                return gap if self._versions.skip(gap.state, gap.matches) else None
+                return self._versions.skip(convert.gap(frame))
             case "tokens":
                 return self._tokens(frame)
             case "deleted":

@@ -14,7 +14,7 @@ from durachart_client import convert
 from durachart_client.errors import StreamGap
 from durachart_client.gen import state_machine_service_pb2 as pb
 from durachart_client.gen import types_pb2 as types
-from durachart_client.models import InstanceState
+from durachart_client.models import Gap
 from durachart_client.seen import SeenVersions
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,8 +52,9 @@ def told(seen: SeenVersions, row: Row, *, matches: bool = True) -> bool:
     return seen.advance(convert.transition(pb.WatchFrame(transition=change)))
 
 
-def shown(row: Row) -> InstanceState:
-    return convert.instance_state(state_of(row))
+def gap(row: Row, previous: int = -1, *, matches: bool = True) -> Gap:
+    body = pb.WatchGap(state=state_of(row), previous_version=previous, matches=matches)
+    return convert.gap(pb.WatchFrame(gap=body))
 
 
 def lives(*versions: int) -> list[Row]:
@@ -71,9 +72,57 @@ def test_what_led_to_a_gap_is_not_told_after_it() -> None:
     rows = lives(2, 2, 3)
     seen = SeenVersions()
     assert told(seen, rows[0])
-    assert seen.skip(shown(rows[-1]), matches=True)
+    assert seen.skip(gap(rows[-1]))
     assert not any(told(seen, row) for row in rows)
     assert told(seen, Row(len(rows) + 1, rows[-1].uid, 3, 100))
+
+
+def test_a_gap_told_anew_goes_on_after_the_one_told_before() -> None:
+    rows = lives(9)
+    seen = SeenVersions()
+    assert told(seen, rows[0])
+    first = seen.skip(gap(rows[4], 0))
+    assert first is not None
+    assert first.previous_version == 0
+    # The stream broke before the gaps of others: it is told again from where the first began.
+    again = seen.skip(gap(rows[7], 0))
+    assert again is not None
+    assert again.previous_version == 4
+
+
+def test_a_gap_of_another_incarnation_goes_on_after_nothing() -> None:
+    first, _, second = lives(1, 1)
+    seen = SeenVersions()
+    assert told(seen, first)
+    new = seen.skip(gap(second))
+    assert new is not None
+    assert new.previous_version is None
+
+
+def test_a_gap_after_an_instance_left_goes_on_after_nothing() -> None:
+    rows = lives(5)
+    seen = SeenVersions()
+    assert told(seen, rows[0])
+    assert told(seen, rows[1], matches=False)
+    back = seen.skip(gap(rows[4]))
+    assert back is not None
+    assert back.previous_version is None
+
+
+def test_a_gap_after_versions_that_were_not_told_is_an_error() -> None:
+    rows = lives(9)
+    seen = SeenVersions()
+    assert told(seen, rows[0])
+    with pytest.raises(StreamGap) as raised:
+        seen.skip(gap(rows[8], 4))
+    assert (raised.value.expected, raised.value.received) == (1, 5)
+
+
+def test_a_gap_of_an_instance_that_is_not_remembered_is_told_as_it_came() -> None:
+    rows = lives(9)
+    first = SeenVersions().skip(gap(rows[8], 4))
+    assert first is not None
+    assert first.previous_version == 4
 
 
 def test_a_deletion_is_told_once() -> None:
@@ -117,8 +166,12 @@ def test_whatever_is_told_again_comes_once_and_in_order(
             end = max(end, furthest)  # what is shown is never older than what was
         furthest = max(end, furthest)
         if by_gap and end > at and rows[end - 1].version >= 0:
-            if seen.skip(shown(rows[end - 1]), matches=True):
-                passed.append(rows[end - 1].seq)
+            latest = rows[end - 1]
+            known = rows[at - 1].version if at and rows[at - 1].uid == latest.uid else -1
+            if (skipped := seen.skip(gap(latest, known))) is not None:
+                if passed and (last := rows[passed[-1] - 1]).uid == latest.uid:
+                    assert skipped.previous_version == last.version
+                passed.append(latest.seq)
         else:
             passed += [row.seq for row in rows[at:end] if told(seen, row)]
         at = max(end - back, 0)
