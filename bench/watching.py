@@ -334,21 +334,22 @@ def sse_server() -> Server:
     return Server([str(PEERS), "bench/sse_server.py", json.dumps(MessageToDict(transition(1)))])
 
 
-def stamped(directory: Path) -> Server:
+def stamped(directory: Path, generations: int = 64) -> Server:
     """Durachart with a clock, on a file of its own."""
     machines = directory / "machines"
     shutil.copytree(MACHINES / "payment", machines / "payment")
     shutil.copytree(ROOT / "machines" / "canvas", machines / "canvas")
     options = ["--listen", "127.0.0.1:0", "--http", "off", "--log-level", "warning"]
     options += ["--db", f"sqlite:///{directory}/durachart.db", "--llm-token-delay-ms", "20"]
+    options += ["--concurrency", f"llm.generate={generations}"]
     return python("bench.stamped_server", "serve", *options, "--machines", str(machines))
 
 
 class Bench:
     """The servers, and what was measured of them, by case."""
 
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
-        self._ours = stamped(directory)
+    def __init__(self, directory: Path, stack: ExitStack, generations: int) -> None:
+        self._ours = stamped(directory, generations)
         stack.callback(self._ours.stop)
         self._bare = python("bench.stream_server")
         stack.callback(self._bare.stop)
@@ -448,7 +449,7 @@ def main() -> None:
     arguments.add_argument("--generations", type=int, default=100, help="(default 100)")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="durachart-bench-") as directory, ExitStack() as stack:
-        bench = Bench(Path(directory), stack)
+        bench = Bench(Path(directory), stack, given.generations)
         for _ in range(given.rounds):
             bench.round(given.seconds, given.generations)
         bench.show()

@@ -152,6 +152,7 @@ class GrpcApp:
     ) -> None:
         # At once: a watch may have nothing to say for long, and the client must see that it stands.
         exchange.start(_start(ctx.take_headers()))
+        ctx.outlet = _Outlet(exchange, ctx)
         failure: RpcError | None = None
         stalls = StallWatch(self._stalled_s)
         sent = 0
@@ -168,6 +169,25 @@ class GrpcApp:
         finally:
             stalls.end()
         exchange.end(_trailers(failure, ctx.trailers()))
+
+
+class _Outlet:
+    """Writes what a handler that waits did not have to be woken for."""
+
+    __slots__ = ("_ctx", "_exchange")
+
+    def __init__(self, exchange: Exchange, ctx: CallContext) -> None:
+        self._exchange = exchange
+        self._ctx = ctx
+
+    @property
+    def is_open(self) -> bool:
+        return not self._exchange.pending and not self._exchange.gone
+
+    def put(self, response: Message, *, at_once: bool) -> None:
+        self._exchange.write(envelope(0, serialised(response, self._ctx)))
+        if at_once:
+            self._exchange.flush()
 
 
 def _request(method: Method, exchange: Exchange, inflate: Inflate | None) -> Message | AsyncIterator[Message]:

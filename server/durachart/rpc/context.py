@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from opentelemetry.trace import Span
 
+    from durachart.runtime.outlet import Outlet
+
 Protocol = Literal["grpc", "grpc_web", "connect"]
 Entry = tuple[str, str | bytes]
 
@@ -71,6 +73,8 @@ class CallContext:
             because it shuts down.
         on_drain: Set by the handler of a stream that ends by itself when the server shuts down: called then,
             instead of the handler being interrupted.
+        outlet: Set by a front for a stream: takes responses while the handler waits. None: it takes only what
+            the handler yields.
     """
 
     __slots__ = (
@@ -84,6 +88,7 @@ class CallContext:
         "metadata",
         "method",
         "on_drain",
+        "outlet",
         "peer",
         "protocol",
         "span",
@@ -110,6 +115,7 @@ class CallContext:
         self.traceparent = incoming_traceparent(self.metadata)
         self.farewell: Callable[[], Message] | None = None
         self.on_drain: Callable[[], None] | None = None
+        self.outlet: Outlet[Message] | None = None
         self._headers: tuple[Entry, ...] = ()
         self._trailers: tuple[Entry, ...] = ()
         self._headers_sent = False

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
+from google.protobuf.message import Message
+
 from durachart.rpc import convert
 from durachart.rpc.context import CallContext
 from durachart.rpc.gen import token_service_pb2 as pb
@@ -14,6 +16,8 @@ from durachart.rpc.validation import check_first_append
 from durachart.runtime.commands import StopEffect
 from durachart.runtime.errors import LeaseLost, RelayUnavailable
 from durachart.runtime.generation_feeds import Feed, Feeds
+from durachart.runtime.generation_frames import TokenFrame
+from durachart.runtime.outlet import Outlet
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.tokens import TokenRelay
 from durachart.runtime.views import View
@@ -53,8 +57,12 @@ class TokenHandlers:
         """What there is so far, what comes, and the end. Ending this stream stops nothing."""
         key = convert.key_of(request.instance)
         is_node = self._signer.is_node(ctx, WATCH, request.effect_id)
-        watch = self._tokens.watch_here if is_node else self._tokens.watch
-        watching = watch(key, request.effect_id, request.attempt, request.offset)
+        position = (key, request.effect_id, request.attempt, request.offset)
+        if is_node:
+            watching = self._tokens.watch_here(*position)
+        else:
+            outlet = None if ctx.outlet is None else _Outlet(ctx.outlet)
+            watching = self._tokens.watch(*position, outlet)
         async with aclosing(watching) as batches:
             async for batch in batches:
                 yield convert.token_response(batch)
@@ -113,6 +121,22 @@ class TokenHandlers:
             # It may be that the other node has heard of the lease's end, as this one can.
             await self._runtime.outbox.running(key, first.effect_id, first.lease_token)
             raise
+
+
+class _Outlet:
+    """Puts frames of a generation where its responses go."""
+
+    __slots__ = ("_responses",)
+
+    def __init__(self, responses: Outlet[Message]) -> None:
+        self._responses = responses
+
+    @property
+    def is_open(self) -> bool:
+        return self._responses.is_open
+
+    def put(self, response: list[TokenFrame], *, at_once: bool) -> None:
+        self._responses.put(convert.token_response(response), at_once=at_once)
 
 
 async def _read(requests: AsyncIterator[pb.AppendTokensRequest], feed: Feed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,22 +27,43 @@ class GenerationSource(Protocol):
         """
 
 
-class Bell:
-    """Wakes all who wait, at most once in ``gap_s`` seconds; after a pause, a ring is heard at once."""
+Serve = Callable[[bool], bool]
+"""What is done at a ring; takes whether nobody else waits. False: whoever waits has to see to it itself."""
 
-    __slots__ = ("_event", "_gap_s", "_last", "_timer")
+
+class Bell:
+    """Wakes all who wait, at most once in ``gap_s`` seconds; after a pause, a ring is heard at once.
+
+    Attributes:
+        rings: How often it rang. Take it before looking at what is rung for, lest one in between be missed.
+    """
+
+    __slots__ = ("_gap_s", "_last", "_listeners", "_timer", "rings")
 
     def __init__(self, gap_s: float) -> None:
         """Wait ``gap_s`` seconds, >= 0, between two rings."""
+        self.rings = 0
         self._gap_s = gap_s
-        self._event = asyncio.Event()
         self._last = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
+        self._listeners: dict[asyncio.Future[None], Serve | None] = {}
 
-    @property
-    def next_ring(self) -> asyncio.Event:
-        """Set at the next ring. Take it before looking at what is rung for, lest one in between be missed."""
-        return self._event
+    async def wait(self, heard: int, serve: Serve | None = None) -> None:
+        """Wait for a ring.
+
+        Args:
+            heard: Rings that were heard already; returns at once if it rang again since.
+            serve: Called at each ring, in the turn of whoever rings, until it returns False or raises; what
+                it raises is raised here. None: the first ring ends the wait.
+        """
+        if self.rings != heard:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listeners[waiter] = serve
+        try:
+            await waiter
+        finally:
+            self._listeners.pop(waiter, None)
 
     def ring(self) -> None:
         """Wake all as soon as the gap allows."""
@@ -60,8 +82,19 @@ class Bell:
             self._timer.cancel()
             self._timer = None
         self._last = asyncio.get_running_loop().time()
-        self._event.set()
-        self._event = asyncio.Event()
+        self.rings += 1
+        is_alone = len(self._listeners) == 1
+        for waiter, serve in tuple(self._listeners.items()):
+            try:
+                served = serve is not None and serve(is_alone)
+            except Exception as error:  # noqa: BLE001 - it is for the one who waits, not for whoever rings
+                if not waiter.done():
+                    waiter.set_exception(error)
+                continue
+            if not served:
+                del self._listeners[waiter]
+                if not waiter.done():
+                    waiter.set_result(None)
 
 
 @dataclass(slots=True, eq=False)

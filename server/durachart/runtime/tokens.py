@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from functools import partial
 from typing import Final, Self
 
 from durachart.runtime.effect_views import EffectState
@@ -31,6 +32,7 @@ from durachart.runtime.generation_cursor import Cursor
 from durachart.runtime.generation_frames import Generation, TokenFrame
 from durachart.runtime.generation_mirror import Mirror, OtherNodes
 from durachart.runtime.generation_text import GenerationText
+from durachart.runtime.outlet import Outlet
 from durachart.store.keys import InstanceKey
 
 # Longest time that text waits for more before viewers are woken. After a pause, text goes out at once.
@@ -142,7 +144,12 @@ class TokenRelay:
             channel.hear_end()
 
     async def watch(
-        self, key: InstanceKey, effect_id: str = "", attempt: int = 0, offset: int = 0
+        self,
+        key: InstanceKey,
+        effect_id: str = "",
+        attempt: int = 0,
+        offset: int = 0,
+        outlet: Outlet[list[TokenFrame]] | None = None,
     ) -> AsyncGenerator[list[TokenFrame], None]:
         """Yield a generation's text: what there is so far, what comes, and its end.
 
@@ -155,6 +162,8 @@ class TokenRelay:
             attempt: The attempt that ``offset`` counts in; 0: the current one from its beginning.
             offset: Go on from here, in code points. When ``attempt`` is no longer the current one, the
                 current one is yielded from 0.
+            outlet: Takes text, while the next frames are asked for, in the turn of whoever makes it; what is
+                put there is not yielded. None: all is yielded.
 
         Yields:
             Frames, at least one, in order.
@@ -179,15 +188,16 @@ class TokenRelay:
                 mirror = Mirror(channel, self._source, self._others, key, effect_id, self._limit_bytes)
                 channel.mirror = asyncio.create_task(mirror.run())
             cursor = Cursor(effect_id, attempt, offset)
+            serve = None if outlet is None else partial(_put, outlet, cursor, channel)
             while True:
-                next_ring = channel.bell.next_ring
+                heard = channel.bell.rings
                 ended = await self._read_end(channel, key, effect_id) if channel.ended else None
                 if ended is not None:
                     yield cursor.finish(ended, anew=channel.diverged)
                     return
                 if frames := cursor.follow(channel):
                     yield frames
-                await next_ring.wait()
+                await channel.bell.wait(heard, serve)
         finally:
             channel.viewers -= 1
             if not channel.viewers:
@@ -223,7 +233,7 @@ class TokenRelay:
             cursor = Cursor(effect_id, attempt, offset)
             patience_s: float | None = _PATIENCE_S
             while True:
-                next_ring = channel.bell.next_ring
+                heard = channel.bell.rings
                 ended = await self._read_end(channel, key, effect_id) if channel.ended else None
                 if ended is not None:
                     yield cursor.finish(ended, anew=channel.diverged)
@@ -236,7 +246,7 @@ class TokenRelay:
                     return
                 with suppress(TimeoutError):
                     async with asyncio.timeout(patience_s):
-                        await next_ring.wait()
+                        await channel.bell.wait(heard)
                         continue
                 return
         finally:
@@ -297,6 +307,15 @@ class TokenRelay:
                 elif channel.rings == rings:
                     channel.ended = False
             return channel.last
+
+
+def _put(outlet: Outlet[list[TokenFrame]], cursor: Cursor, channel: Channel, is_alone: bool) -> bool:
+    """Bring a viewer that keeps up to the end of the text; False: it has to look for itself."""
+    if channel.ended or not outlet.is_open:
+        return False
+    if frames := cursor.follow(channel):
+        outlet.put(frames, at_once=is_alone)
+    return True
 
 
 def _check_position(attempt: int, offset: int) -> None:

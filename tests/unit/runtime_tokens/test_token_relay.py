@@ -54,8 +54,20 @@ class Outbox:
         relay.effect_ended(KEY, "e-1", "completed")
 
 
+@pytest.fixture(params=["yielded", "put", "both"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test runs with viewers that are woken, with viewers served by the writer, with both in turns."""
+    monkeypatch.setattr(Viewer, "way", request.param)
+    return str(request.param)
+
+
 class Viewer:
-    """Reads a watch to its end, checking on the way that frames join without gap or duplicate."""
+    """Reads a watch to its end, checking on the way that frames join without gap or duplicate.
+
+    It is an outlet of its own.
+    """
+
+    way = "yielded"
 
     def __init__(
         self, relay: TokenRelay, effect_id: str = "", attempt: int = 0, offset: int = 0, text: str = ""
@@ -63,19 +75,40 @@ class Viewer:
         self.frames: list[TokenFrame] = []
         self.messages = 0
         self.attempt, self.text = attempt, text
-        self._watch = relay.watch(KEY, effect_id, attempt, offset)
+        self.puts = 0
+        self._asked = 0
+        self._busy = True
+        outlet = None if self.way == "yielded" else self
+        self._watch = relay.watch(KEY, effect_id, attempt, offset, outlet)
         self.task = asyncio.create_task(self._read())
+
+    @property
+    def is_open(self) -> bool:
+        self._asked += 1
+        return self.way == "put" or self._asked % 2 == 0
+
+    def put(self, response: list[TokenFrame], *, at_once: bool) -> None:
+        assert not self._busy, "something is put although the viewer does not wait for it"
+        self.puts += 1
+        self._take_all(response)
 
     async def _read(self) -> TokenEnd:
         async with aclosing(self._watch):
+            self._busy = False
             async for frames in self._watch:
-                assert frames
-                self.messages += 1
-                for frame in frames:
-                    self._take(frame)
+                self._busy = True
+                self._take_all(frames)
+                await asyncio.sleep(0)
+                self._busy = False
         end = self.frames[-1].body
         assert isinstance(end, TokenEnd)
         return end
+
+    def _take_all(self, frames: list[TokenFrame]) -> None:
+        assert frames
+        self.messages += 1
+        for frame in frames:
+            self._take(frame)
 
     def _take(self, frame: TokenFrame) -> None:
         self.frames.append(frame)
@@ -461,3 +494,78 @@ async def test_a_generation_that_was_given_back_is_shown_again() -> None:
             outbox.commit(relay, COMPLETED, "again")
         assert await second.task == COMPLETED
     assert second.text == "again"
+
+
+class Recorder:
+    """An outlet that keeps what is put."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.is_open = True
+        self.texts: list[object] = []
+        self.at_once: list[bool] = []
+        self._fails = fails
+
+    def put(self, response: list[TokenFrame], *, at_once: bool) -> None:
+        if self._fails:
+            raise ValueError("this cannot be written")
+        self.texts += [frame.body for frame in response]
+        self.at_once.append(at_once)
+
+
+async def pulled(relay: TokenRelay, outlet: Recorder) -> list[TokenFrame]:
+    """What a watch yields beside what it puts."""
+    async with aclosing(relay.watch(KEY, "e-1", outlet=outlet)) as watch:
+        return [frame async for frames in watch for frame in frames]
+
+
+@pytest.mark.parametrize("way", ["put"], indirect=True)
+@in_virtual_time
+async def test_who_keeps_up_is_served_in_the_turn_of_the_writer() -> None:
+    outbox = Outbox()
+    relay = TokenRelay(outbox)
+    outbox.begin(1)
+    with relay.open("e-1", 1, "") as writer:
+        alone = Recorder()
+        first = asyncio.create_task(pulled(relay, alone))
+        await asyncio.sleep(0.05)
+        writer.append("one ")
+        assert alone.texts == ["one "], "nobody else had a turn"
+        assert alone.at_once == [True]
+
+        other = Recorder()
+        second = asyncio.create_task(pulled(relay, other))
+        await asyncio.sleep(0.05)
+        writer.append("two ")
+        assert alone.texts == ["one ", "two "]
+        assert other.texts == ["two "]
+        assert alone.at_once == [True, False], "what several are told may leave together"
+
+        alone.is_open = False
+        await asyncio.sleep(0.05)
+        writer.append("three")
+        await settle()
+        assert alone.texts == ["one ", "two "]
+        assert other.texts == ["two ", "three"]
+        outbox.commit(relay, COMPLETED, "one two three")
+    assert [frame.body for frame in await first] == [TokenAttemptStarted(""), "three", COMPLETED]
+    assert [frame.body for frame in await second] == [TokenAttemptStarted(""), "one ", COMPLETED]
+
+
+@pytest.mark.parametrize("way", ["put"], indirect=True)
+@in_virtual_time
+async def test_what_an_outlet_cannot_write_is_its_viewers_error_and_not_the_writers() -> None:
+    outbox = Outbox()
+    relay = TokenRelay(outbox)
+    outbox.begin(1)
+    with relay.open("e-1", 1, "") as writer:
+        broken, sound = Recorder(fails=True), Recorder()
+        failing = asyncio.create_task(pulled(relay, broken))
+        going = asyncio.create_task(pulled(relay, sound))
+        await asyncio.sleep(0.05)
+        writer.append("text")
+        assert sound.texts == ["text"]
+        with pytest.raises(ValueError, match="cannot be written"):
+            await failing
+        outbox.commit(relay, COMPLETED, "text")
+    assert (await going)[-1].body == COMPLETED
+    assert relay.generations == 0

@@ -144,6 +144,10 @@ class Exchange:
         self._connection.sender.data(self, data)
         return self.pending_bytes <= HIGH_BYTES
 
+    def flush(self) -> None:
+        """Have what was written leave at once, and not at the end of this turn."""
+        self._connection.sender.flush()
+
     async def drained(self) -> None:
         """Wait until the peer has let enough of the body out, or is gone."""
         while self.pending_bytes > LOW_BYTES and not self.gone:
