@@ -168,3 +168,42 @@ async def test_what_was_judged_for_nobody_who_waits_is_not_written(make_store: S
             await late
         assert [(await task).state.version for task in (first, last)] == [1, 2]
         assert (await service.context())["n"] == 2
+
+
+async def test_an_instance_that_is_forgotten_while_others_are_loaded_is_still_there(
+    make_store: StoreMaker,
+) -> None:
+    """What was under way is on disk and in memory, and may leave memory before a load has ended."""
+    async with failing(make_store) as (service, store):
+        await service.create()
+        await service.create(key("cold"))
+        service.runtime._cache.evict(key("cold"))
+        store.go_on.clear()
+        first = asyncio.create_task(service.send("ADD"))
+        await store.committing.wait()
+        store.may_load.clear()
+        second = asyncio.create_task(service.send("ADD"))
+        cold = asyncio.create_task(service.send("ADD", of=key("cold")))
+        await store.loading.wait()
+        store.go_on.set()
+        await first
+        service.runtime._cache.evict(key())
+        store.may_load.set()
+        assert (await second).state.version == 2
+        assert (await cold).state.version == 1
+
+
+async def test_what_is_loaded_while_a_transaction_is_written_holds_after_it(make_store: StoreMaker) -> None:
+    """Loads need not wait for the transaction under way: it changes nothing that is loaded beside it."""
+    async with failing(make_store) as (service, store):
+        await service.create()
+        await service.create(key("cold"))
+        await service.send("ADD", of=key("cold"), request_id="r")
+        service.runtime._cache.evict(key("cold"))
+        adding = [service.send("ADD", of=key("cold"), request_id=name) for name in ("r", "s")]
+        tasks = await judged_during(service, store, service.send("ADD"), *adding)
+        store.go_on.set()
+        _, again, new = await asyncio.gather(*tasks)
+        assert (again.state.version, again.replayed) == (1, True)
+        assert (new.state.version, new.replayed) == (2, False)
+        assert [entry.to_version for entry in await service.journal(key("cold"))] == [0, 1, 2]

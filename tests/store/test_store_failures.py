@@ -44,6 +44,9 @@ class FailingStore:
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.committing = asyncio.Event()
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self.loading = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -52,7 +55,11 @@ class FailingStore:
         if self.loads:
             self.loads -= 1
             raise StoreFailed("it did not load")
-        return await self._store.load(wanted)
+        loaded = await self._store.load(wanted)
+        if not self.may_load.is_set():
+            self.loading.set()
+            await self.may_load.wait()
+        return loaded
 
     async def commit(self, writes: Writes) -> CommitResult:
         self.commits += 1

@@ -25,7 +25,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -388,10 +388,11 @@ class CommandQueue:
         Raises:
             StoreFailed: None of them was judged.
         """
-        loaded = await self._load(tickets, judged, ahead, anew=anew)
+        at_hand: dict[InstanceKey, Seat] = {}
+        loaded = await self._load(tickets, judged, ahead, at_hand, anew=anew)
         judged.batch.learn(loaded, self._clock.now_ms(), None if ahead is None else ahead.batch)
         for ticket in tickets:
-            if self._decide(judged.batch, ticket, loaded, ahead):
+            if self._decide(judged.batch, ticket, loaded, at_hand, ahead):
                 judged.tickets.append(ticket)
                 judged.size_bytes += ticket.size_bytes
 
@@ -461,7 +462,14 @@ class CommandQueue:
                 ticket.waiter.set_result(ticket.reply)
         reach("reply.set")
 
-    def _decide(self, batch: Batch, ticket: Ticket, loaded: Loaded, ahead: Round | None) -> bool:
+    def _decide(
+        self,
+        batch: Batch,
+        ticket: Ticket,
+        loaded: Loaded,
+        at_hand: Mapping[InstanceKey, Seat],
+        ahead: Round | None,
+    ) -> bool:
         """Have one command judged; False: it was answered already, or set aside."""
         if (wanted := self._parking.wanted(ticket.key)) is not None:
             self._parking.park(ticket, wanted)  # those of one instance stay in order
@@ -469,7 +477,7 @@ class CommandQueue:
         try:
             seat = batch.seat(ticket.key)
             if seat is None:
-                seat = self._known(ticket.key, ahead)
+                seat = self._known(ticket.key, ahead) or at_hand.get(ticket.key)
                 remembered = seat is not None
                 if seat is None:
                     seat = self._stored(ticket, loaded)
@@ -515,9 +523,17 @@ class CommandQueue:
         return self._cache.get(key) if seat is None else seat
 
     async def _load(
-        self, tickets: Sequence[Ticket], judged: Round, ahead: Round | None, *, anew: bool
+        self,
+        tickets: Sequence[Ticket],
+        judged: Round,
+        ahead: Round | None,
+        at_hand: dict[InstanceKey, Seat],
+        *,
+        anew: bool,
     ) -> Loaded:
         """Rows of instances that are not in memory, and what only the store knows.
+
+        Those in memory are put ``at_hand``: they may be there no more when the rows have come.
 
         Whether a request id was used is not asked in advance for instances in memory: nearly none was, and
         the commit finds those that were.
@@ -529,6 +545,8 @@ class CommandQueue:
             seat = judged.batch.seat(ticket.key) or self._known(ticket.key, ahead)
             if seat is None:
                 keys[ticket.key] = None
+            else:
+                at_hand[ticket.key] = seat
             # What is asked of an instance that is not there leaves no row that would find it out.
             if ticket.request_id and (anew or seat is None or seat.instance is None):
                 requests[ticket.key, ticket.request_id] = None
