@@ -1,4 +1,4 @@
-"""Reading what a batch needs, and writing it, as functions on the writer's connection."""
+"""Reading what a batch needs, and writing it, as functions on a connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,16 @@ def effect_row(row: tuple[object, ...]) -> EffectRow:
 
 
 def load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
-    """See ``Store.load``. Nobody else writes, so what several statements read is one cut."""
+    """See ``Store.load``."""
+    connection.execute("BEGIN")
+    try:
+        return _load(connection, wanted)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
     execute = connection.execute
     places = [(shard(key), *key) for key in wanted.instances]
     heads = {InstanceKey(*row[:3]): Head._make(row[3:]) for row in sql.FIND_HEADS.read(connection, places)}

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from durachart.store.scan import StoreScan
-from durachart.store.sqlite.writer import describe
+from durachart.store.sqlite.threads import describe
 
 
 def scan_file(path: Path) -> StoreScan:

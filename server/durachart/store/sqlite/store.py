@@ -34,11 +34,12 @@ from durachart.store.reads import Reads
 from durachart.store.rows import EffectRow, MachineRow, StepRow, TimerRow
 from durachart.store.sqlite import leases, retention
 from durachart.store.sqlite import statements as sql
+from durachart.store.sqlite.checkpoints import Checkpoints
 from durachart.store.sqlite.commit import commit, load
 from durachart.store.sqlite.lock import FileLock
 from durachart.store.sqlite.machines import insert_machine
+from durachart.store.sqlite.threads import ConnectionThread, describe
 from durachart.store.sqlite.timers import RELEASE_CLAIMS, claim
-from durachart.store.sqlite.writer import WriterThread, describe
 
 T = TypeVar("T")
 
@@ -50,14 +51,18 @@ class SqliteSettings:
     Attributes:
         busy_timeout_ms: How long to wait for another program's lock on the file, >= 0.
         readers: Connections that read beside the writer, >= 1.
-        checkpoint_pages: After how many pages of 4 KiB the write-ahead log is copied into the file, >= 1.
+        checkpoint_pages: At how many pages of 4 KiB the writer itself copies what is left of the write-ahead
+            log into the file, so that the log begins anew; >= 1.
         cache_kib: What the writer keeps of the file in memory, >= 1.
+        loader_cache_kib: The same of the connection that reads for the event path. SQLite forgets it at every
+            commit, so it is for one batch.
     """
 
     busy_timeout_ms: int = 5_000
     readers: int = 4
-    checkpoint_pages: int = 4_000
+    checkpoint_pages: int = 16_000
     cache_kib: int = 64 * 1024
+    loader_cache_kib: int = 8 * 1024
 
 
 def _new_uid() -> str:
@@ -99,7 +104,10 @@ class SqliteStore(Reads):
         self._uncertain = False
         self._cut_after: InstanceKey | None = None
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
-        self._writer = WriterThread(self._connect)
+        self._writer = ConnectionThread("durachart-writer", self._connect)
+        self._loader = ConnectionThread("durachart-loader", self._connect_reading)
+        self._copier = ConnectionThread("durachart-checkpoints", self._connect_copying)
+        self._checkpoints = Checkpoints(self._copier, self._writer)
         super().__init__(self._reading_engine(), _describe)
 
     @property
@@ -112,7 +120,8 @@ class SqliteStore(Reads):
         self._lock.acquire()
         try:
             await asyncio.to_thread(self._migrate)
-            self._writer.start()
+            for thread in (self._writer, self._loader, self._copier):
+                thread.start()
             self._uid, self._newest_revision = await self._writer.run(self._introduce)
         except BaseException as error:
             await self.close()
@@ -122,8 +131,11 @@ class SqliteStore(Reads):
 
     async def close(self) -> None:
         """See ``Store``."""
-        await self._writer.stop()
+        # The writer last: whoever closes the file last copies the log into it and removes it.
+        for thread in (self._copier, self._loader):
+            await thread.stop()
         await self._engine.dispose()
+        await self._writer.stop()
         self._lock.release()
 
     def listen(self, listener: HintListener) -> None:
@@ -133,7 +145,11 @@ class SqliteStore(Reads):
 
     async def load(self, wanted: Wanted) -> Loaded:
         """See ``Store``."""
-        return await self._writer.run(lambda connection: load(connection, wanted))
+        if wanted.effects:
+            # What is under way may end them.
+            return await self._writer.run(lambda connection: load(connection, wanted))
+        # Beside a transaction that is written: what that one changes is known to whoever judges on it.
+        return await self._loader.run(lambda connection: load(connection, wanted))
 
     def commit(self, writes: Writes) -> Awaitable[CommitResult]:
         """See ``Store``. Begins at once, whether or not it is awaited."""
@@ -149,6 +165,7 @@ class SqliteStore(Reads):
                 self._newest_revision += len(writes.journal)
             return result
 
+        self._checkpoints.look()
         return self._writer.submit(job)
 
     # --- machines and effects ---
@@ -315,6 +332,23 @@ class SqliteStore(Reads):
             "temp_store = MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _connect_reading(self) -> sqlite3.Connection:
+        """The connection that reads for the event path."""
+        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
+        for pragma in (
+            f"busy_timeout = {self._settings.busy_timeout_ms}",
+            f"cache_size = {-self._settings.loader_cache_kib}",
+            "query_only = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _connect_copying(self) -> sqlite3.Connection:
+        """The connection that copies the log; it waits for nobody."""
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=0)
+        connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     def _migrating_engine(self) -> Engine:

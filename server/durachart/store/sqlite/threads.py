@@ -1,7 +1,7 @@
-"""The thread that owns the one connection that writes to a SQLite file.
+"""A thread that owns a connection to a SQLite file.
 
-SQLite takes one writer at a time, so one connection loses nothing, and a job is a whole batch: a hop to the
-thread and back costs more than a dozen rows.
+SQLite takes one writer at a time, so one connection for all that is written loses nothing. A job is a whole
+batch: a hop to the thread and back costs more than a dozen rows.
 """
 
 from __future__ import annotations
@@ -37,17 +37,27 @@ def describe(error: sqlite3.Error) -> str:
     return f"the database failed: {error}" + (f" ({advice})" if advice else "")
 
 
-class WriterThread:
-    """Runs jobs on one connection, one after the other, in the order given."""
+class ConnectionThread:
+    """Runs jobs on one connection, one after the other, in the order given.
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    Args:
+        name: Of the thread.
+        connect: Opens the connection, in the thread.
+
+    Attributes:
+        rows_changed: How many rows its jobs have written so far, about.
+    """
+
+    def __init__(self, name: str, connect: Callable[[], sqlite3.Connection]) -> None:
+        self.rows_changed = 0
+        self._name = name
         self._connect = connect
         self._jobs: SimpleQueue[tuple[Job, asyncio.Future[Any]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread; the connection is opened by its first job."""
-        self._thread = threading.Thread(target=self._serve, name="durachart-writer", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
         self._thread.start()
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
@@ -81,6 +91,7 @@ class WriterThread:
 
     def _serve(self) -> None:
         connection: sqlite3.Connection | None = None
+        counted = 0
         while (item := self._jobs.get()) is not None:
             job, future = item
             result: Any = None
@@ -88,7 +99,10 @@ class WriterThread:
             try:
                 if connection is None:
                     connection = self._connect()
+                    counted = 0
                 result = job(connection)
+                self.rows_changed += connection.total_changes - counted
+                counted = connection.total_changes
             except sqlite3.Error as error:
                 failure = StoreFailed(describe(error))
                 failure.__cause__ = error
