@@ -19,6 +19,7 @@ from durachart.store.interface import CommitResult, Writes
 from durachart.store.sqlite import store as sqlite_store
 from durachart.store.sqlite.commit import commit
 from durachart.store.sqlite.store import SqliteSettings, SqliteStore
+from tests.processes import PATIENCE_S
 from tests.store.stored_rows import created, journal, key, moved
 
 CHILD = Path(__file__).with_name("writing_child.py")
@@ -90,6 +91,39 @@ async def test_a_full_disk_fails_the_commit_alone_and_passes(store: SqliteStore)
     await store._writer.run(lambda connection: set_limit(connection, 1_000_000))
     result = await store.commit(moved(key(), 1, context="x" * 100_000))
     assert (list(result.revisions), result.stale) == ([2], frozenset())
+
+
+def _copied_version(path: Path) -> int:
+    """Of the instance, as the file says it without its log."""
+    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
+        found = connection.execute("SELECT version FROM instances").fetchone()
+    return -1 if found is None else int(found[0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(
+            SqliteSettings(rows_between_copies=20, checkpoint_pages=1_000_000), id="beside-the-writer"
+        ),
+        pytest.param(SqliteSettings(rows_between_copies=10**9, checkpoint_pages=50), id="by-the-writer"),
+    ],
+)
+async def test_the_log_is_copied_into_the_file_while_it_is_written(
+    tmp_path: Path, settings: SqliteSettings
+) -> None:
+    path = tmp_path / "store.db"
+    store = SqliteStore(path, settings)
+    await store.open()
+    await store.commit(created(key()))
+    version = 0
+    async with asyncio.timeout(PATIENCE_S):
+        while _copied_version(path) < 50:
+            version += 1
+            await store.commit(moved(key(), version))
+    await store.close()
+    assert _copied_version(path) == version, "whoever closes the file last leaves no log behind"
+    assert not path.with_name("store.db-wal").exists()
 
 
 async def test_another_programs_lock_fails_the_commit_alone_and_passes(

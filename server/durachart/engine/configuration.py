@@ -180,17 +180,24 @@ class ConfigurationTable:
     """The configurations of one machine, and the bound on all that is remembered about them.
 
     Attributes:
-        limit: Most entries (configurations, plans, compiled microsteps, allowed events) before all is
+        limit: Most entries (configurations, plans, compiled microsteps, allowed events, notes) before all is
             forgotten; >= 1.
         size: Entries now.
+        notes: What else was worth remembering, see `note`.
     """
 
-    __slots__ = ("_by_nodes", "limit", "size")
+    __slots__ = ("_by_nodes", "limit", "notes", "size")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0
+        self.notes: dict[object, Any] = {}
         self._by_nodes: dict[tuple[StateNode, ...], Configuration] = {}
+
+    def note(self, key: object, value: Any) -> None:
+        """Remember something that follows from ``key`` and the machine alone, until all is forgotten."""
+        self._make_room()
+        self.notes[key] = value
 
     def intern(self, nodes: tuple[StateNode, ...]) -> Configuration:
         """The one configuration of these nodes, which must be in document order."""
@@ -214,6 +221,7 @@ class ConfigurationTable:
     def _make_room(self, entries: int = 1) -> None:
         if self.size >= self.limit:
             forgotten, self._by_nodes, self.size = self._by_nodes, {}, 0
+            self.notes.clear()
             for configuration in list(forgotten.values()):
                 configuration.plans.clear()
                 configuration.microsteps.clear()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
 from durachart.definitions.definition import Definition
 from durachart.engine.codec import snapshot_from_json, snapshot_to_json
+from durachart.engine.configuration import Configuration
 from durachart.engine.errors import SnapshotInvalid
 from durachart.engine.snapshot import Snapshot
 from durachart.runtime.commands import NO_LABELS
@@ -18,6 +19,8 @@ from durachart.store.rows import EffectRow, InstanceRow
 
 _OVERHEAD_BYTES = 4_096
 _BYTES_PER_CHARACTER = 4
+# Longer texts of a machine are not remembered.
+_NOTED_CHARACTERS = 2_048
 _new = tuple.__new__
 
 
@@ -125,7 +128,9 @@ def restored(stored: StoredInstance, definition: Definition) -> Instance:
     row = stored.row
     snapshot = read_snapshot(definition, row.context, row.internals)
     # Kept beside the snapshot for those who do not read it; it must not say anything else.
-    if (value := dumps(snapshot.configuration.value)) != row.value or snapshot.status != row.status:
+    if (
+        value := write_value(definition, snapshot.configuration)
+    ) != row.value or snapshot.status != row.status:
         raise SnapshotInvalid(
             f"its row says {row.status} in {row.value}, its snapshot {snapshot.status} in {value}"
         )
@@ -165,21 +170,56 @@ def read_labels(text: str) -> Mapping[str, str]:
 
 def read_snapshot(definition: Definition, context: str, internals: str) -> Snapshot:
     """The snapshot that two texts hold. Raises SnapshotInvalid."""
+    notes = definition.machine.configurations.notes
     try:
-        document = orjson.loads(internals)
-        document["context"] = orjson.loads(context)
+        own = orjson.loads(context)
+        known: Snapshot | None = notes.get(internals)
+        document = orjson.loads(internals) if known is None else None
     except (orjson.JSONDecodeError, TypeError) as error:
         raise SnapshotInvalid(f"broken JSON: {error}") from error
-    if type(document["context"]) is not dict:
+    if type(own) is not dict:
         raise SnapshotInvalid("the context is no object")
-    return snapshot_from_json(definition.machine, document)
+    if known is not None:
+        return _new(Snapshot, (known.configuration, own, *known[2:]))
+    if type(document) is not dict:
+        raise SnapshotInvalid("the internals are no object")
+    document["context"] = own
+    snapshot = snapshot_from_json(definition.machine, document)
+    if len(internals) <= _NOTED_CHARACTERS and _is_common(snapshot):
+        definition.machine.configurations.note(internals, snapshot._replace(context={}))
+    return snapshot
 
 
 def write_internals(definition: Definition, snapshot: Snapshot) -> str:
     """A snapshot but for its context. Raises Unstorable."""
+    table = definition.machine.configurations
+    # What is common has no history to remember: it follows from these two.
+    key = (snapshot.configuration, snapshot.next_sequence)
+    is_common = _is_common(snapshot) and not snapshot.history_value
+    if is_common and (known := table.notes.get(key)) is not None:
+        return cast(str, known)
     document = snapshot_to_json(definition.machine, snapshot)
     del document["context"]
-    return dumps(document)
+    text = dumps(document)
+    if is_common and len(text) <= _NOTED_CHARACTERS:
+        table.note(key, text)
+    return text
+
+
+def write_value(definition: Definition, configuration: Configuration) -> str:
+    """The state value as text."""
+    table = definition.machine.configurations
+    text: str | None = table.notes.get(configuration)
+    if text is None:
+        text = dumps(configuration.value)
+        if len(text) <= _NOTED_CHARACTERS:
+            table.note(configuration, text)
+    return text
+
+
+def _is_common(snapshot: Snapshot) -> bool:
+    """Whether many instances are likely to have the same but for their contexts."""
+    return snapshot.status == "active" and not snapshot.timers
 
 
 def dumps(value: Any, new: Any = None) -> str:

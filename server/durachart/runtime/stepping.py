@@ -17,7 +17,7 @@ from durachart.engine.macrostep import Macrostep
 from durachart.engine.snapshot import Snapshot
 from durachart.runtime.asked import NOTHING_ASKED, asked_by, cancelled_by
 from durachart.runtime.errors import DurachartError
-from durachart.runtime.instance import Instance, Seat, Unstorable, dumps, write_internals
+from durachart.runtime.instance import Instance, Seat, Unstorable, dumps, write_internals, write_value
 from durachart.runtime.present import running_effects_json
 from durachart.runtime.refusals import details_of
 from durachart.runtime.settings import RuntimeSettings
@@ -190,7 +190,7 @@ class Stepping:
             birth.machine_version,
             0,
             snapshot,
-            dumps(snapshot.configuration.value),
+            write_value(definition, snapshot.configuration),
             context_json,
             write_internals(definition, snapshot),
             birth.labels,
@@ -253,7 +253,7 @@ class Stepping:
                 snapshot,
                 before.value_json
                 if snapshot.configuration is old.configuration
-                else dumps(snapshot.configuration.value),
+                else write_value(before.definition, snapshot.configuration),
                 context_json,
                 before.internals_json
                 if _same_internals(snapshot, old)

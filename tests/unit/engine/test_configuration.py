@@ -51,6 +51,16 @@ def test_the_same_states_are_the_same_object():
     assert hash(first.configuration) == hash(Configuration(first.configuration.nodes))
 
 
+def test_notes_are_forgotten_with_everything_else():
+    table = limited(ring(3), 2).configurations
+    table.note("a", 1)
+    assert table.notes == {"a": 1}
+    table.note("b", 2)
+    assert table.notes == {"a": 1, "b": 2}
+    table.note("c", 3)
+    assert table.notes == {"c": 3}
+
+
 def test_forgetting_changes_no_answer():
     events = ["NEXT", "STAY", "NEXT", "NEXT", "STAY", "UNKNOWN"] * 30
     expected = walk(build_machine(ring(7), IMPLEMENTATIONS), events)

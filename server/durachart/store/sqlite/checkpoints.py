@@ -14,15 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from typing import Final
 
 from durachart.store.errors import StoreFailed
 from durachart.store.sqlite.threads import ConnectionThread
 
 _log = logging.getLogger(__name__)
-
-ROWS_BETWEEN: Final = 4_000
-"""Rows written from one copy to the next; a row touched by chance is about a page of the log."""
 
 
 class Checkpoints:
@@ -31,17 +27,19 @@ class Checkpoints:
     Args:
         thread: Of a connection to the file.
         writer: What writes.
+        rows_between: Rows written from one copy to the next, >= 1.
     """
 
-    def __init__(self, thread: ConnectionThread, writer: ConnectionThread) -> None:
+    def __init__(self, thread: ConnectionThread, writer: ConnectionThread, rows_between: int) -> None:
         self._thread = thread
         self._writer = writer
+        self._rows_between = rows_between
         self._copied_rows = 0
         self._copying = False
 
     def look(self) -> None:
         """Begin to copy, if much was written since the last time. Call it when something is written."""
-        if self._copying or self._writer.rows_changed - self._copied_rows < ROWS_BETWEEN:
+        if self._copying or self._writer.rows_changed - self._copied_rows < self._rows_between:
             return
         self._copying = True
         self._copied_rows = self._writer.rows_changed

@@ -1,4 +1,4 @@
-"""Reading what a batch needs, and writing it, as functions on a connection."""
+"""Writing a batch, as functions on the writer's connection."""
 
 from __future__ import annotations
 
@@ -8,63 +8,17 @@ from collections.abc import Sequence
 from durachart.crash_points import reach
 from durachart.store.interface import (
     CommitResult,
-    Head,
-    Loaded,
-    StoredInstance,
-    Wanted,
     Writes,
 )
 from durachart.store.keys import InstanceKey, shard
-from durachart.store.rows import EffectRow, InstanceRow, RequestRow
 from durachart.store.sqlite import statements as sql
 from durachart.store.sqlite.deletion import delete, purge
 
 _NOTHING_WRITTEN = CommitResult((), frozenset())
-_CANCEL_ON_EXIT = EffectRow._fields.index("cancel_on_exit")
 
 
 class _NotCurrentError(Exception):
     """What was judged is not what is stored."""
-
-
-def effect_row(row: tuple[object, ...]) -> EffectRow:
-    """A row of ``effects`` as read; SQLite has no booleans."""
-    fields = list(row)
-    fields[_CANCEL_ON_EXIT] = bool(fields[_CANCEL_ON_EXIT])
-    return EffectRow._make(fields)
-
-
-def load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
-    """See ``Store.load``."""
-    connection.execute("BEGIN")
-    try:
-        return _load(connection, wanted)
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-def _load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
-    execute = connection.execute
-    places = [(shard(key), *key) for key in wanted.instances]
-    heads = {InstanceKey(*row[:3]): Head._make(row[3:]) for row in sql.FIND_HEADS.read(connection, places)}
-    rows = [InstanceRow._make(row) for row in sql.FIND_INSTANCES.read(connection, places)]
-    running: dict[InstanceKey, list[EffectRow]] = {}
-    for found in sql.FIND_UNFINISHED.read(connection, places) if rows else ():
-        effect = effect_row(found)
-        running.setdefault(effect.key, []).append(effect)
-    instances = {row.key: StoredInstance(row, tuple(running.get(row.key, ()))) for row in rows}
-    asked = [(shard(key), *key, request_id) for key, request_id in wanted.requests]
-    requests = {
-        (request.key, request.request_id): request
-        for request in map(RequestRow._make, sql.FIND_REQUESTS.read(connection, asked))
-    }
-    effects = {}
-    for key, effect_id in wanted.effects:
-        row = execute(sql.SELECT_EFFECT.sql, (shard(key), *key, effect_id)).fetchone()
-        if row is not None:
-            effects[key, effect_id] = effect_row(row)
-    return Loaded(instances, heads, requests, effects)
 
 
 def commit(connection: sqlite3.Connection, writes: Writes, newest_revision: int) -> CommitResult:

@@ -14,7 +14,7 @@ from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import AttemptRow, EffectEnd, EffectRow, StepRow
 from durachart.store.schema import PRIORITIES
 from durachart.store.sqlite import statements as sql
-from durachart.store.sqlite.commit import effect_row
+from durachart.store.sqlite.loading import effect_row
 
 
 def lease(

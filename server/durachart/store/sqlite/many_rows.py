@@ -1,4 +1,4 @@
-"""Statements that write, or look for, many rows at once.
+"""Statements that write many rows at once.
 
 The driver lets other Python threads run while SQLite works, and takes its turn again after each statement,
 for which it may have to wait as long as the interpreter lets a thread run. So what a batch writes is few
@@ -38,13 +38,6 @@ class ManyRows:
         for sql, part in self._parts(rows):
             changed += connection.execute(sql, tuple(chain.from_iterable(part))).rowcount
         return changed
-
-    def read(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-        """What is found for ``rows``."""
-        found: list[tuple[Any, ...]] = []
-        for sql, part in self._parts(rows):
-            found += connection.execute(sql, tuple(chain.from_iterable(part))).fetchall()
-        return found
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Row]]]:
         begin, left = 0, len(rows)

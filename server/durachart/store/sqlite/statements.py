@@ -158,35 +158,6 @@ SELECT_HEAD = compiled(
 SELECT_EFFECT = compiled(select(effects).where(*_is(effects, *_KEY, "effect_id")))
 
 
-def _wanted(table: Table, keys: Sequence[str], columns: str, more: str = "") -> ManyRows:
-    """Rows of ``table`` for many keys, which are looked up one after the other in its primary key."""
-    names = ", ".join(keys)
-    same = " AND ".join(f"{table.name}.{name} = wanted.{name}" for name in keys)
-    before = f"WITH wanted({names}) AS (VALUES"
-    # CROSS JOIN keeps SQLite from looking through the table for the keys instead.
-    after = f") SELECT {columns} FROM wanted CROSS JOIN {table.name} ON {same}{more}"  # noqa: S608 - our names
-    return ManyRows(before, len(keys), after)
-
-
-def _columns(table: Table) -> str:
-    return ", ".join(f"{table.name}.{column.name}" for column in table.columns)
-
-
-_newest = " AND ".join(f"newer.{name} = wanted.{name}" for name in _KEY)
-FIND_INSTANCES = _wanted(instances, _KEY, _columns(instances))
-FIND_HEADS = _wanted(
-    journal,
-    _KEY,
-    "wanted.namespace, wanted.machine_id, wanted.instance_id, journal.seq, journal.hash, journal.at_ms",
-    f" AND journal.seq = (SELECT max(newer.seq) FROM journal AS newer WHERE {_newest})",  # noqa: S608
-)
-FIND_UNFINISHED = _wanted(
-    effects,
-    _KEY,
-    _columns(effects),
-    " AND effects.finalized_at_ms IS NULL ORDER BY effects.created_at_ms, effects.version, effects.ordinal",
-)
-FIND_REQUESTS = _wanted(requests, (*_KEY, "request_id"), _columns(requests))
 SELECT_NEWEST_REVISION = compiled(select(func.max(journal.c.revision)))
 SELECT_INFO = compiled(select(store_info.c.value).where(*_is(store_info, "name")))
 

@@ -35,7 +35,8 @@ from durachart.store.rows import EffectRow, MachineRow, StepRow, TimerRow
 from durachart.store.sqlite import leases, retention
 from durachart.store.sqlite import statements as sql
 from durachart.store.sqlite.checkpoints import Checkpoints
-from durachart.store.sqlite.commit import commit, load
+from durachart.store.sqlite.commit import commit
+from durachart.store.sqlite.loading import load
 from durachart.store.sqlite.lock import FileLock
 from durachart.store.sqlite.machines import insert_machine
 from durachart.store.sqlite.threads import ConnectionThread, describe
@@ -51,6 +52,8 @@ class SqliteSettings:
     Attributes:
         busy_timeout_ms: How long to wait for another program's lock on the file, >= 0.
         readers: Connections that read beside the writer, >= 1.
+        rows_between_copies: After how many written rows the write-ahead log is copied into the file, beside
+            the writer, >= 1. A row touched by chance is about a page of the log.
         checkpoint_pages: At how many pages of 4 KiB the writer itself copies what is left of the write-ahead
             log into the file, so that the log begins anew; >= 1.
         cache_kib: What the writer keeps of the file in memory, >= 1.
@@ -60,6 +63,7 @@ class SqliteSettings:
 
     busy_timeout_ms: int = 5_000
     readers: int = 4
+    rows_between_copies: int = 4_000
     checkpoint_pages: int = 16_000
     cache_kib: int = 64 * 1024
     loader_cache_kib: int = 8 * 1024
@@ -107,7 +111,7 @@ class SqliteStore(Reads):
         self._writer = ConnectionThread("durachart-writer", self._connect)
         self._loader = ConnectionThread("durachart-loader", self._connect_reading)
         self._copier = ConnectionThread("durachart-checkpoints", self._connect_copying)
-        self._checkpoints = Checkpoints(self._copier, self._writer)
+        self._checkpoints = Checkpoints(self._copier, self._writer, self._settings.rows_between_copies)
         super().__init__(self._reading_engine(), _describe)
 
     @property
