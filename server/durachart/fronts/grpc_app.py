@@ -66,6 +66,7 @@ class GrpcApp:
     def __init__(self, service: Service, stalled_s: float = 60.0) -> None:
         self._service = service
         self._stalled_s = stalled_s
+        self._last = _Last()
         self._methods = {method.path.encode(): method for method in service.methods.values()}
 
     def begin(self, exchange: Exchange) -> None:
@@ -152,7 +153,7 @@ class GrpcApp:
     ) -> None:
         # At once: a watch may have nothing to say for long, and the client must see that it stands.
         exchange.start(_start(ctx.take_headers()))
-        ctx.outlet = _Outlet(exchange, ctx)
+        ctx.outlet = _Outlet(exchange, ctx, self._last)
         failure: RpcError | None = None
         stalls = StallWatch(self._stalled_s)
         sent = 0
@@ -171,21 +172,35 @@ class GrpcApp:
         exchange.end(_trailers(failure, ctx.trailers()))
 
 
+class _Last:
+    """The response that was put last, which the next stream is often told as well, and its bytes."""
+
+    __slots__ = ("data", "response")
+
+    def __init__(self) -> None:
+        self.response: Message | None = None
+        self.data = b""
+
+
 class _Outlet:
     """Writes what a handler that waits did not have to be woken for."""
 
-    __slots__ = ("_ctx", "_exchange")
+    __slots__ = ("_ctx", "_exchange", "_last")
 
-    def __init__(self, exchange: Exchange, ctx: CallContext) -> None:
+    def __init__(self, exchange: Exchange, ctx: CallContext, last: _Last) -> None:
         self._exchange = exchange
         self._ctx = ctx
+        self._last = last
 
     @property
     def is_open(self) -> bool:
         return not self._exchange.pending and not self._exchange.gone
 
     def put(self, response: Message, *, at_once: bool) -> None:
-        self._exchange.write(envelope(0, serialised(response, self._ctx)))
+        last = self._last
+        if response is not last.response:
+            last.response, last.data = response, envelope(0, serialised(response, self._ctx))
+        self._exchange.write(last.data)
         if at_once:
             self._exchange.flush()
 

@@ -12,7 +12,7 @@ from durachart.rpc import convert
 from durachart.rpc.context import CallContext
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.rpc.many_events import DEFAULT_WINDOW, EventSender, EventStream, send_all
-from durachart.rpc.watch_responses import WatchResponses
+from durachart.rpc.watch_responses import WatchResponses, WatchTelling
 from durachart.runtime.commands import CreateInstance, DeleteInstance
 from durachart.runtime.preview import Asked
 from durachart.runtime.runtime import Runtime
@@ -131,20 +131,20 @@ class StateMachineHandlers:
             conflate=request.conflate,
             include_tokens=request.include_tokens,
         )
-        last_token = request.resume_token
+        told = WatchTelling(self._responses, ctx.outlet, request.resume_token)
 
         def farewell() -> Message:
             frame = pb.WatchFrame(
-                resume_token=last_token, closing=pb.WatchClosing(message="the server is shutting down")
+                resume_token=told.last_token, closing=pb.WatchClosing(message="the server is shutting down")
             )
             frame.closing.reconnect_delay.FromTimedelta(self._reconnect_delay)
             return pb.WatchStateResponse(frames=[frame])
 
         ctx.farewell = farewell
-        async with aclosing(self._runtime.watch(spec, convert.caller_of(ctx))) as batches:
+        watching = self._runtime.watch(spec, convert.caller_of(ctx), told.outlet)
+        async with aclosing(watching) as batches:
             async for batch in batches:
-                for response, token in self._responses.of(batch):
-                    last_token = token
+                for response in told.responses(batch):
                     yield response
 
     async def list_instances(

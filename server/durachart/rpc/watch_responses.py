@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from durachart.rpc import convert
 from durachart.rpc.gen import state_machine_service_pb2 as pb
+from durachart.runtime.outlet import Outlet
 from durachart.runtime.views import WatchFrame, WatchTransition
 
 # One response stays well under the 4 MiB that gRPC clients take by default; a single frame may exceed it,
@@ -76,6 +77,50 @@ class WatchResponses:
             self._before, self._recent = self._recent, _Kept()
         self._recent.keep(identity, frame, data)
         return data
+
+
+class WatchTelling:
+    """What one watch is told; its outlet for frames.
+
+    Args:
+        shared: Makes responses.
+        outlet: Where they go while the watch waits; None: all are yielded.
+        token: That it begins with.
+
+    Attributes:
+        last_token: Of the last frame it was told of.
+    """
+
+    __slots__ = ("_outlet", "_shared", "last_token")
+
+    def __init__(
+        self, shared: WatchResponses, outlet: Outlet[pb.WatchStateResponse] | None, token: str
+    ) -> None:
+        self.last_token = token
+        self._shared = shared
+        self._outlet = outlet
+
+    @property
+    def outlet(self) -> WatchTelling | None:
+        """This, if responses can go anywhere but through the handler."""
+        return None if self._outlet is None else self
+
+    @property
+    def is_open(self) -> bool:
+        """See ``Outlet``."""
+        return self._outlet is not None and self._outlet.is_open
+
+    def put(self, response: list[WatchFrame], *, at_once: bool) -> None:
+        """See ``Outlet``."""
+        assert self._outlet is not None
+        for made in self.responses(response):
+            self._outlet.put(made, at_once=at_once)
+
+    def responses(self, frames: Sequence[WatchFrame]) -> Iterator[pb.WatchStateResponse]:
+        """The responses with these frames, in order."""
+        for made, token in self._shared.of(frames):
+            self.last_token = token
+            yield made
 
 
 class _Made(NamedTuple):

@@ -50,6 +50,7 @@ from durachart.runtime.neighbours import Neighbours
 from durachart.runtime.offers import Offer, Offers, OnAnswer
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.outbox import EffectListener, Outbox
+from durachart.runtime.outlet import Outlet
 from durachart.runtime.paging import page_limit
 from durachart.runtime.present import bare_state, instance_state, journal_entry
 from durachart.runtime.preview import Asked, at_version, preview
@@ -394,8 +395,15 @@ class Runtime:
         token = tokens.make(entries[limit].row.seq) if len(entries) > limit else ""
         return Page(tuple(journal_entry(entry) for entry in entries[:limit]), token)
 
-    async def watch(self, spec: WatchSpec, caller: Caller) -> AsyncGenerator[list[WatchFrame], None]:
+    async def watch(
+        self, spec: WatchSpec, caller: Caller, outlet: Outlet[list[WatchFrame]] | None = None
+    ) -> AsyncGenerator[list[WatchFrame], None]:
         """What the watched instances are and what they become; lists of at least one frame.
+
+        Args:
+            spec: What to watch.
+            caller: Who asks.
+            outlet: See `Watches.watch`.
 
         Raises:
             InvalidArgument: The spec cannot be watched.
@@ -405,7 +413,7 @@ class Runtime:
         """
         for key in spec.instances:
             require_key(key)
-        async with aclosing(self._watches.watch(spec)) as batches:
+        async with aclosing(self._watches.watch(spec, outlet)) as batches:
             async for frames in batches:
                 yield frames
 

@@ -38,6 +38,7 @@ from durachart.runtime.history import History
 from durachart.runtime.instance_filter import ActiveStates, InstanceFilter
 from durachart.runtime.log import Change, Deletion, RecentLog, Transition
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
+from durachart.runtime.outlet import Outlet
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.shared_reads import SharedReads
@@ -64,6 +65,7 @@ from durachart.store.keys import InstanceKey
 _K = TypeVar("_K")
 
 MAX_WATCHED: Final = 1_000
+_SHORTEST_WAIT_S: Final = 0.001
 _SHORTEST_INTERVAL: Final = timedelta(seconds=1)
 _LONGEST_INTERVAL: Final = timedelta(seconds=60)
 _RECONNECT_DELAY: Final = timedelta(seconds=1)
@@ -134,8 +136,15 @@ class Watches:
         if self.by_machine:
             _offer(self.by_machine, changes, _machine_of)
 
-    async def watch(self, spec: WatchSpec) -> AsyncGenerator[list[WatchFrame], None]:
+    async def watch(
+        self, spec: WatchSpec, outlet: Outlet[list[WatchFrame]] | None = None
+    ) -> AsyncGenerator[list[WatchFrame], None]:
         """Frames in order, in lists of at least one.
+
+        Args:
+            spec: What to watch.
+            outlet: Takes transitions, while the next frames are asked for, in the turn in which they are
+                committed; what is put there is not yielded. None: all is yielded.
 
         Raises:
             InvalidArgument: The spec cannot be watched.
@@ -147,7 +156,7 @@ class Watches:
         if self.closing:
             raise ShuttingDown
         try:
-            async with self._follow(), aclosing(_Watch(self, spec).run()) as batches:
+            async with self._follow(), aclosing(_Watch(self, spec, outlet).run()) as batches:
                 async for frames in batches:
                     yield frames
         except StoreFailed as error:
@@ -168,7 +177,9 @@ def _require_watchable(spec: WatchSpec) -> None:
 class _Watch:
     """One call of `Watches.watch`."""
 
-    def __init__(self, watches: Watches, spec: WatchSpec) -> None:
+    def __init__(
+        self, watches: Watches, spec: WatchSpec, outlet: Outlet[list[WatchFrame]] | None = None
+    ) -> None:
         _require_watchable(spec)
         self._all = watches
         self._spec = spec
@@ -182,6 +193,7 @@ class _Watch:
         self._matching = InstanceFilter(watched or WatchFilter("", ""), watches.states, watches.registry)
         self._tokens = ResumeTokens(watches.store.uid)
         self._watcher = Watcher(self._wants, watches.settings.watch_pending)
+        self._outlet = outlet
         self._seen = Seen()
         self._snapshots = Snapshots(
             watches.store,
@@ -201,6 +213,8 @@ class _Watch:
             if spec.include_tokens and watches.watch_text is not None
             else None
         )
+        if outlet is not None and self._texts is None and not spec.end_on_final:
+            self._watcher.serve = self._serve
         self._cursor = 0
         self._unfinished = set(self._keys)
         # Of the frame that was sent last, and when that was.
@@ -432,10 +446,13 @@ class _Watch:
         if not watcher.pending and not watcher.behind and not (texts is not None and texts.is_ready):
             if self._all.closing or self._now_s() >= self._closes_s:
                 return [self._closing()]
-            wait_s = min(self._interval_s(), self._closes_s - self._now_s())
+            due_s = min(self._last_sent_s + self._interval_s(), self._closes_s)
+            wait_s = max(due_s - self._now_s(), _SHORTEST_WAIT_S)
             if not await watcher.wait(wait_s) and not watcher.pending and not watcher.behind:
                 if self._now_s() >= self._closes_s:
                     return [self._closing()]
+                if not self._is_overdue():
+                    return []  # it was served meanwhile
                 # Whatever is in the log by now was not wanted here.
                 self._cursor = max(self._cursor, self._all.log.newest)
                 return [self._progress(self._token())]
@@ -450,6 +467,21 @@ class _Watch:
             frames = await texts.weave(frames, self._last_token)
             frames += texts.take(frames[-1].resume_token if frames else self._last_token, limit)
         return frames
+
+    def _serve(self, changes: Sequence[Change]) -> bool:
+        """Tell a watcher that keeps up, in the turn in which these were committed."""
+        assert self._outlet is not None
+        watches = self._all
+        if len(changes) > watches.settings.watch_frames or watches.closing or not self._outlet.is_open:
+            return False
+        frames = self._frames([change for change in changes if change.revision > self._cursor])
+        self._cursor = max(self._cursor, changes[-1].revision)
+        self._seen.forget(self._cursor)
+        if frames:
+            self._last_token = frames[-1].resume_token
+            self._last_sent_s = self._now_s()
+            self._outlet.put(frames, at_once=len(watches.live) == 1)
+        return True
 
     def _frames(self, changes: Sequence[Change | Latest]) -> list[WatchFrame]:
         view: View = self._spec.view

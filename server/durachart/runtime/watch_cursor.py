@@ -20,9 +20,11 @@ class Watcher:
     Attributes:
         pending: What it has not taken yet.
         behind: It did not take what came in time, and must read on from its cursor.
+        serve: Called, while it waits, with what comes, in the turn of whoever brings it; False: it was not
+            told, and is to be woken. What it raises is raised where it waits. None: it is always woken.
     """
 
-    __slots__ = ("_bytes", "_most", "_waiter", "_wants", "behind", "pending")
+    __slots__ = ("_bytes", "_most", "_waiter", "_wants", "behind", "pending", "serve")
 
     def __init__(self, wants: Callable[[Change], bool] | None, most_pending: int) -> None:
         """Keep up to ``most_pending`` changes that ``wants`` takes; None: every change."""
@@ -32,6 +34,7 @@ class Watcher:
         self._bytes = 0
         self._wants = wants
         self._waiter: asyncio.Future[None] | None = None
+        self.serve: Callable[[Sequence[Change]], bool] | None = None
 
     def offer(self, changes: Sequence[Change], size_bytes: int) -> None:
         """Keep changes that came together, unless there are too many or nobody wants them.
@@ -47,6 +50,8 @@ class Watcher:
             if not changes:
                 return
             size_bytes = sum(change.size_bytes for change in changes)
+        if self._is_served(changes):
+            return
         self._bytes += size_bytes
         too_large = self._bytes > _MOST_PENDING_BYTES and self.pending
         if too_large or len(self.pending) + len(changes) > self._most:
@@ -54,6 +59,16 @@ class Watcher:
             return
         self.pending.extend(changes)
         self.wake()
+
+    def _is_served(self, changes: Sequence[Change]) -> bool:
+        waiter = self._waiter
+        if self.serve is None or waiter is None or waiter.done() or self.pending:
+            return False
+        try:
+            return self.serve(changes)
+        except Exception as error:  # noqa: BLE001 - it is for the one who waits, not for whoever commits
+            waiter.set_exception(error)
+            return True
 
     def take(self, limit: int) -> list[Change]:
         """The oldest that are kept."""

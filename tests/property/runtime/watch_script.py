@@ -70,14 +70,21 @@ WAYS = [
 
 
 class Reader:
-    """One watcher."""
+    """One watcher: one that takes a message when it is told to, or one that waits for messages all the time.
 
-    def __init__(self, service: Service, watched: Watched, *, conflate: bool) -> None:
+    The latter is an outlet, open by chance: what happens is then put, or yielded.
+    """
+
+    def __init__(self, service: Service, watched: Watched, chance: Random, *, conflate: bool) -> None:
         self._service = service
         self.watched = watched
         self._conflate = conflate
+        self._chance = chance
+        self._waits = chance.random() < 0.5
         self.connections: list[Connection] = []
         self._batches: AsyncGenerator[list[WatchFrame], None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
 
     @property
     def position(self) -> int:
@@ -86,14 +93,39 @@ class Reader:
         last = position_of(frames[-1].token) if frames else None
         return -1 if last is None or last.snapshot_of is not None else last.revision
 
+    @property
+    def is_open(self) -> bool:
+        """See ``Outlet``."""
+        return self._chance.random() < 0.7
+
+    def put(self, response: list[WatchFrame], *, at_once: bool) -> None:
+        """See ``Outlet``."""
+        assert response
+        self.connections[-1].frames += map(frame_of, response)
+        self._arrived.set()
+
     async def read(self) -> None:
-        """Take one message."""
+        """Take one message, or wait for one."""
         if self._batches is None:
             token = self._token()
             spec = self.watched.spec._replace(resume_token=token, conflate=self._conflate)
-            self._batches = self._service.runtime.watch(spec, ADA)
+            self._batches = self._service.runtime.watch(spec, ADA, self if self._waits else None)
             self.connections.append(Connection(token, conflate=self._conflate))
-        self.connections[-1].frames += map(frame_of, await anext(self._batches))
+            if self._waits:
+                self._waiting = asyncio.create_task(self._wait(self._batches))
+        if self._waiting is None:
+            self.put(await anext(self._batches), at_once=True)
+        else:
+            self._arrived.clear()
+            arriving = asyncio.create_task(self._arrived.wait())
+            await asyncio.wait({arriving, self._waiting}, return_when=asyncio.FIRST_COMPLETED)
+            arriving.cancel()
+            if self._waiting.done():
+                self._waiting.result()
+
+    async def _wait(self, batches: AsyncGenerator[list[WatchFrame], None]) -> None:
+        async for frames in batches:
+            self.put(frames, at_once=True)
 
     def _token(self) -> str:
         if not self.connections:
@@ -103,6 +135,10 @@ class Reader:
 
     async def break_off(self, chance: Random | None = None) -> None:
         """Lose the connection, and with it some of what came last."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.wait({self._waiting})
+            self._waiting = None
         if self._batches is not None:
             await self._batches.aclose()
             self._batches = None
@@ -129,7 +165,9 @@ class Script:
             progress_interval=timedelta(milliseconds=1),
         )
         async with serving(self._make_store, settings) as service:
-            readers = [Reader(service, chance.choice(WAYS), conflate=chance.random() < 0.4) for _ in range(4)]
+            readers = [
+                Reader(service, chance.choice(WAYS), chance, conflate=chance.random() < 0.4) for _ in range(4)
+            ]
             try:
                 for _ in range(self._turns):
                     await self._turn(service, readers)
