@@ -237,6 +237,27 @@ def test_the_server_is_named_before_or_after_the_command(server: Server) -> None
         assert run_here(None, *words).returncode == 0, words
 
 
+def test_every_command_that_talks_to_a_server_takes_a_timeout() -> None:
+    for words in (
+        ["create", "order", "x"],
+        ["send", "order", "x", "E"],
+        ["preview", "order", "x", "E"],
+        ["get", "order", "x"],
+        ["instances"],
+        ["watch", "order"],
+        ["journal", "order", "x"],
+        ["delete", "order", "x", "--yes"],
+        ["effects", "list"],
+        ["effects", "show", "order", "x", "e"],
+        ["effects", "retry", "order", "x", "e"],
+        ["generate", "Hello."],
+        ["publish", str(ORDER)],
+        ["machines"],
+    ):
+        done = run_here("127.0.0.1:1", *words, "--timeout", "0.05")
+        assert done.returncode == 7, (words, done.stderr)
+
+
 def test_namespaces_are_apart(server: Server) -> None:
     run_here(server, "create", "order", "i-1", "-n", "eu")
     assert run_here(server, "get", "order", "i-1").returncode == 5

@@ -15,6 +15,7 @@ from durachart.app.cli.options import (
     StateOption,
     StatusOption,
     TagOption,
+    TimeoutOption,
     target,
 )
 
@@ -62,6 +63,7 @@ def watch(
     as_json: JsonOption = False,
     server: ServerOption = None,
     namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Show instances, then every change to them as it is committed; Ctrl-C ends.
 
@@ -104,7 +106,7 @@ def watch(
                 outage.over()
                 _show_json(event) if as_json else _show(event)
 
-    run(target(context, server, namespace), act)
+    run(target(context, server, namespace, timeout), act)
 
 
 def _show_json(event: WatchEvent) -> None:
