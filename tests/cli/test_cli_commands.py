@@ -382,6 +382,34 @@ def test_a_reader_that_leaves_early_is_no_error(server: Server) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("output", ["> /dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_one_sentence_and_exit_code_1(server: Server, output: str) -> None:
+    run_here(server, "create", "order", "full-1")
+    for words in ("machines", "get order full-1", "get order full-1 --json", "version", "--help"):
+        done = subprocess.run(
+            ["bash", "-c", f"{PROGRAM} {words} {output}"],
+            capture_output=True,
+            text=True,
+            env=environment({"DURACHART_SERVER": server.grpc}),
+            timeout=60,
+        )
+        assert done.returncode == 1, words
+        assert "cannot write to standard output" in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_error_that_cannot_be_said_keeps_its_exit_code(server: Server) -> None:
+    for errors in ("2> /dev/full", "2>&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{PROGRAM} get order nobody {errors}"],
+            capture_output=True,
+            text=True,
+            env=environment({"DURACHART_SERVER": server.grpc}),
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (5, "", "")
+
+
 def test_version_and_help() -> None:
     assert run_cli(None, "version").stdout.startswith("durachart ")
     shown = run_cli(None, "--help")
