@@ -330,6 +330,15 @@ def test_publish_refuses_with_every_problem_its_place_and_the_alternative(
     assert json.loads(as_json.stderr)["error"]["reason"] == "DEFINITION_INVALID"
 
 
+def test_publish_says_each_problem_once(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "twice.json"
+    path.write_text('{"id": "twice", "initial": "x", "states": {"a": {"on": {"E": "zz"}}}}')
+    first, second, last = run_here(server, "publish", str(path)).stderr.splitlines()
+    assert first.startswith(f"{path}#/initial: error initial_not_found: ")
+    assert second.startswith(f"{path}#/states/a/on/E: error target_not_found: ")
+    assert last == f"error: the definition {path} is not valid, and is not published (DEFINITION_INVALID)"
+
+
 def test_validate_needs_no_server_and_finds_what_publish_would(tmp_path: Path) -> None:
     good = run_here("127.0.0.1:1", "validate", str(ORDER), str(ROOT / "machines" / "canvas" / "machine.yaml"))
     assert [line.endswith(": valid") for line in lines(good)] == [True, True]
