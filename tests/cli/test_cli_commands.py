@@ -227,6 +227,18 @@ def test_what_the_server_says_names_options_and_arguments(server: Server) -> Non
     assert "there is no machine 'input_json'" in quoted.stderr
 
 
+def test_a_refusal_of_the_data_is_a_whole_sentence(server: Server) -> None:
+    run_here(server, "create", "order", "s-1")
+    long = json.dumps({"note": "x" * 300_000})
+    for given, says in (
+        (long, "DATA is not valid: it is 300011 bytes long; at most 262144 are taken"),
+        ('{"type": "X"}', "DATA is not valid: /type: it is the event's own key; name the type in EVENT"),
+        ('{"n": %s}' % ("[" * 70 + "]" * 70), "DATA is not valid: it is nested more than 64 levels deep"),
+    ):
+        done = run_here(server, "send", "order", "s-1", "CANCEL", "-", input=given)
+        assert done.stderr == f"error: {says} (PAYLOAD_INVALID)\n"
+
+
 def test_the_server_is_named_before_or_after_the_command(server: Server) -> None:
     run_here(server, "create", "order", "h-1")
     for words in (
