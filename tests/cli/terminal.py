@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.processes import PATIENCE_S, PROGRAM, environment
 
 CTRL_C = b"\x03"
+CTRL_D = b"\x04"
 
 # The terminal has to be the controlling one of a session of its own, or Ctrl-C would reach nobody, or us.
 _ADOPT = (

@@ -227,6 +227,18 @@ def test_what_the_server_says_names_options_and_arguments(server: Server) -> Non
     assert "there is no machine 'input_json'" in quoted.stderr
 
 
+def test_a_refusal_of_the_data_is_a_whole_sentence(server: Server) -> None:
+    run_here(server, "create", "order", "s-1")
+    long = json.dumps({"note": "x" * 300_000})
+    for given, says in (
+        (long, "DATA is not valid: it is 300011 bytes long; at most 262144 are taken"),
+        ('{"type": "X"}', "DATA is not valid: /type: it is the event's own key; name the type in EVENT"),
+        ('{"n": %s}' % ("[" * 70 + "]" * 70), "DATA is not valid: it is nested more than 64 levels deep"),
+    ):
+        done = run_here(server, "send", "order", "s-1", "CANCEL", "-", input=given)
+        assert done.stderr == f"error: {says} (PAYLOAD_INVALID)\n"
+
+
 def test_the_server_is_named_before_or_after_the_command(server: Server) -> None:
     run_here(server, "create", "order", "h-1")
     for words in (
@@ -235,6 +247,27 @@ def test_the_server_is_named_before_or_after_the_command(server: Server) -> None
         ["-s", "127.0.0.1:1", "get", "order", "h-1", "-s", server.grpc],
     ):
         assert run_here(None, *words).returncode == 0, words
+
+
+def test_every_command_that_talks_to_a_server_takes_a_timeout() -> None:
+    for words in (
+        ["create", "order", "x"],
+        ["send", "order", "x", "E"],
+        ["preview", "order", "x", "E"],
+        ["get", "order", "x"],
+        ["instances"],
+        ["watch", "order"],
+        ["journal", "order", "x"],
+        ["delete", "order", "x", "--yes"],
+        ["effects", "list"],
+        ["effects", "show", "order", "x", "e"],
+        ["effects", "retry", "order", "x", "e"],
+        ["generate", "Hello."],
+        ["publish", str(ORDER)],
+        ["machines"],
+    ):
+        done = run_here("127.0.0.1:1", *words, "--timeout", "0.05")
+        assert done.returncode == 7, (words, done.stderr)
 
 
 def test_namespaces_are_apart(server: Server) -> None:
@@ -309,6 +342,15 @@ def test_publish_refuses_with_every_problem_its_place_and_the_alternative(
     assert json.loads(as_json.stderr)["error"]["reason"] == "DEFINITION_INVALID"
 
 
+def test_publish_says_each_problem_once(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "twice.json"
+    path.write_text('{"id": "twice", "initial": "x", "states": {"a": {"on": {"E": "zz"}}}}')
+    first, second, last = run_here(server, "publish", str(path)).stderr.splitlines()
+    assert first.startswith(f"{path}#/initial: error initial_not_found: ")
+    assert second.startswith(f"{path}#/states/a/on/E: error target_not_found: ")
+    assert last == f"error: the definition {path} is not valid, and is not published (DEFINITION_INVALID)"
+
+
 def test_validate_needs_no_server_and_finds_what_publish_would(tmp_path: Path) -> None:
     good = run_here("127.0.0.1:1", "validate", str(ORDER), str(ROOT / "machines" / "canvas" / "machine.yaml"))
     assert [line.endswith(": valid") for line in lines(good)] == [True, True]
@@ -359,6 +401,34 @@ def test_a_reader_that_leaves_early_is_no_error(server: Server) -> None:
     )
     assert done.stdout.strip() == "0"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("output", ["> /dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_one_sentence_and_exit_code_1(server: Server, output: str) -> None:
+    run_here(server, "create", "order", "full-1")
+    for words in ("machines", "get order full-1", "get order full-1 --json", "version", "--help"):
+        done = subprocess.run(
+            ["bash", "-c", f"{PROGRAM} {words} {output}"],
+            capture_output=True,
+            text=True,
+            env=environment({"DURACHART_SERVER": server.grpc}),
+            timeout=60,
+        )
+        assert done.returncode == 1, words
+        assert "cannot write to standard output" in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_error_that_cannot_be_said_keeps_its_exit_code(server: Server) -> None:
+    for errors in ("2> /dev/full", "2>&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{PROGRAM} get order nobody {errors}"],
+            capture_output=True,
+            text=True,
+            env=environment({"DURACHART_SERVER": server.grpc}),
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (5, "", "")
 
 
 def test_version_and_help() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+import socket
+from pathlib import Path
 from typing import Any
 
 from durachart_client import Client
@@ -112,6 +114,46 @@ async def test_watch_survives_a_restart_of_the_server(tmp_path: Any) -> None:
     await process.wait()
 
 
+async def said(process: asyncio.subprocess.Process) -> str:
+    """The next line on standard error."""
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE_S):
+        return (await process.stderr.readline()).decode()
+
+
+async def test_watch_says_once_that_the_server_is_gone_and_once_that_it_is_back(tmp_path: Path) -> None:
+    options = ["--data-dir", str(tmp_path)]
+    async with Server.running(*options) as first:
+        async with Client(first.grpc) as client:
+            await client.create("order", "w-6")
+        process = await start_cli(first, "watch", "order", "w-6", "--json")
+        await next_json(process)
+        assert (await next_json(process))["kind"] == "synced"
+        first.kill()
+        assert (await said(process)).startswith("connection lost, trying again: ")
+    async with Server.running(*options, "--listen", first.grpc) as second:
+        assert await said(process) == "connected again\n"
+        async with Client(second.grpc) as client:
+            await client.send("order", "w-6", "CANCEL")
+        while (change := await next_json(process))["kind"] != "transition":
+            pass
+        assert change["state"]["value"] == "cancelled"
+        process.send_signal(signal.SIGINT)
+        code, out, err = await ended(process)
+        assert (code, out, err) == (130, "", "")
+
+
+async def test_watch_says_nothing_when_the_server_only_asks_for_another_stream() -> None:
+    async with Server.running("--watch-age", "1s") as server:
+        async with Client(server.grpc) as client:
+            await client.create("order", "w-7")
+        process = await start_cli(server, "watch", "order", "w-7", "--json")
+        kinds = [(await next_json(process))["kind"] for _ in range(3)]
+        assert kinds == ["snapshot", "synced", "synced"], "a second stream goes on"
+        process.send_signal(signal.SIGINT)
+        assert (await ended(process))[2] == ""
+
+
 async def test_watch_on_a_terminal_is_for_people(server: Server) -> None:
     async with Client(server.grpc) as client:
         await client.create("order", "w-4")
@@ -211,6 +253,29 @@ async def test_ctrl_c_on_a_terminal_stops_the_generation_too(slow_server: Server
         await terminal.wait_for("keeps the answer it had")
         assert await terminal.wait() == 130
         assert "Traceback" not in terminal.text
+
+
+async def test_generate_says_that_the_server_is_gone_and_shows_the_answer_of_the_next(tmp_path: Path) -> None:
+    options = ["--data-dir", str(tmp_path)]
+    async with Server.running(*options, "--llm-token-delay-ms", "400") as first:
+        process = await start_cli(first, "generate", "canvas", "g-8", "A story.", "--json")
+        while (await next_json(process))["kind"] != "text":
+            pass
+        first.kill()
+        assert (await said(process)).startswith("connection lost, trying again: ")
+    async with Server.running(*options, "--llm-token-delay-ms", "1", "--listen", first.grpc):
+        code, out, err = await ended(process)
+        assert (code, err) == (0, "connected again\n")
+        assert json.loads(out.splitlines()[-1])["outcome"] == "completed"
+
+
+async def test_generate_and_watch_of_a_server_that_never_answers_end_with_exit_code_7() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        for words in (["watch", "order", "o-1"], ["generate", "A story."]):
+            process = await start_cli(address, "--timeout", "0.2", *words)
+            code, out, err = await ended(process)
+            assert (code, out, err.count("\n")) == (7, "", 1), words
 
 
 async def test_a_generation_that_somebody_else_stops_is_exit_code_8(slow_server: Server) -> None:

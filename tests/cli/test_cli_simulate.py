@@ -142,9 +142,9 @@ def test_what_cannot_be_read_says_so() -> None:
 
 def test_items_that_are_no_events_say_which() -> None:
     for events, says in (
-        ([1], "item 1"),
-        (["SUBMIT", {}], "item 2"),
-        ([{"$advance_ms": -1}], "whole number"),
+        ([1], "item 1 of standard input"),
+        (["SUBMIT", {}], "item 2 of standard input"),
+        ([{"$advance_ms": -1}], "an item of standard input cannot be run"),
     ):
         done = here(ORDER, events=events)
         assert done.returncode == 6

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from durachart_client import Client, GuardRejected
-from tests.cli.terminal import on_terminal
+from tests.cli.terminal import CTRL_C, CTRL_D, on_terminal
 from tests.processes import ROOT, Server, run_cli
 
 ESCAPE = "\x1b["
@@ -91,6 +91,19 @@ async def test_deleting_asks_on_a_terminal(server: Server) -> None:
             terminal.press(answer)
             assert await terminal.wait() == code
     assert run_cli(server, "get", "order", "t-6").returncode == 5
+
+
+async def test_ctrl_c_at_the_question_leaves_the_instance_and_is_one_line(server: Server) -> None:
+    await order(server, "t-7")
+    for key in (CTRL_C, CTRL_D):
+        async with on_terminal("delete", "order", "t-7", "-s", server.grpc) as terminal:
+            await terminal.wait_for("Delete order/t-7, now in draft? [y/N]:")
+            terminal.press(key)
+            assert await terminal.wait() == 130
+            await terminal.wait_for("is left as it is")
+            after = bare(terminal.text).partition("[y/N]:")[2].splitlines()
+            assert after[1:] == ["error: order/t-7 is left as it is"]
+    assert run_cli(server, "get", "order", "t-7").returncode == 0
 
 
 async def test_errors_are_red_on_a_terminal_only() -> None:

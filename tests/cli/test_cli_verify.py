@@ -38,6 +38,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert (done.returncode, done.stderr) == (0, "")
             assert done.stdout.splitlines() == [
                 "verified 2 instances, 6 journal rows; executed 4 again",
+                "  2 rows not executed: refused, which changes nothing",
                 "everything is as the journal says",
             ]
 
@@ -69,6 +70,8 @@ def test_what_a_killed_server_left_verifies(database: Path) -> None:
         "rows": 6,
         "executed": 4,
         "skipped": {},
+        "refused": 2,
+        "deletions": 0,
         "problems": 0,
     }
 
@@ -81,6 +84,7 @@ def test_a_wrong_row_is_named_with_what_is_stored_and_what_was_computed(tampered
         "order/o-2: its row holds another context than journal row 2 made",
         "    /items/0/price_cents: stored 1, computed 100",
         "verified 2 instances, 6 journal rows; executed 4 again",
+        "  2 rows not executed: refused, which changes nothing",
     ]
     assert "2 problems in 1 of 2 instances" in done.stderr
 
@@ -113,6 +117,28 @@ def test_what_cannot_be_verified_is_said(database: Path, words: list[str], code:
     done = run_here(None, "verify", *words, "--data-dir", str(database.parent))
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
+
+
+async def test_every_row_is_executed_or_has_a_reason(tmp_path: Path) -> None:
+    async with Server.running("--data-dir", str(tmp_path)) as server, Client(server.grpc) as client:
+        for name in ("o-1", "o-2", "o-3"):
+            await client.create("order", name)
+        for name in ("o-1", "o-2"):
+            await client.delete("order", name)
+        with pytest.raises(EventRefused):
+            await client.send("order", "o-3", "NO_SUCH_EVENT")
+    with closing(sqlite3.connect(tmp_path / "durachart.db")) as connection:
+        connection.execute(
+            "UPDATE journal SET engine_version = '0.0.1' WHERE instance_id = 'o-3' AND seq = 1"
+        )
+        connection.commit()
+    said = run_cli(None, "verify", "--data-dir", str(tmp_path)).stdout.splitlines()
+    assert said[-4:] == [
+        "verified 3 instances, 6 journal rows; executed 2 again",
+        "  1 row not executed: refused, which changes nothing",
+        "  2 rows not executed: deletion of the instance",
+        "  1 row not executed: judged by release 0.0.1",
+    ]
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -397,6 +397,10 @@ class Unavailable(ServerError):
     CODE = "UNAVAILABLE"
 
 
+class StreamClosing(Unavailable):
+    """The server announced the end of a stream that it served: another goes on where it ended."""
+
+
 class ShuttingDown(Unavailable):
     """The server is shutting down; nothing was done."""
 

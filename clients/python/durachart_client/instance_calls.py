@@ -326,7 +326,8 @@ class InstanceCalls(ABC):
                 :class:`Gap` each, instead of every transition however late.
             include_tokens: Text of the instances' generations as well, as :class:`Tokens`.
             namespace: None takes the client's.
-            on_interrupt: Called with the reason and the wait when a connection was lost.
+            on_interrupt: Called with the reason and the wait when a connection was lost; the reason is
+                ``StreamClosing`` when the server announced it.
 
         Raises:
             ValueError: Neither or both of ``machine_id`` and ``instances``, or named instances are narrowed.

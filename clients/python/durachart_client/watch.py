@@ -57,7 +57,7 @@ class Watch(ResumableStream[WatchEvent]):
         self._request.progress_interval.FromTimedelta(interval)
         self._versions = SeenVersions()
         self._texts = _SeenTexts()
-        self._closing: errors.Unavailable | None = None
+        self._closing: errors.StreamClosing | None = None
 
     @property
     def resume_token(self) -> str:
@@ -98,7 +98,7 @@ class Watch(ResumableStream[WatchEvent]):
             case "synced":
                 return Synced(frame.resume_token)
             case "closing":
-                self._closing = errors.Unavailable(frame.closing.message)
+                self._closing = errors.StreamClosing(frame.closing.message)
                 if frame.closing.HasField("reconnect_delay"):
                     self._closing.retry_after = frame.closing.reconnect_delay.ToTimedelta()
             case _:  # progress, and what a newer server adds: the token is all there is to take from it

@@ -231,13 +231,13 @@ class Judge:
         self._require_size(text)
         data = parse_object(text)
         if "type" in data:
-            raise Malformed("is the event's own key; name the type in event.type", "/type", is_json=True)
+            raise Malformed("it is the event's own key; name the type in event.type", "/type", is_json=True)
         return data
 
     def _require_size(self, text: str) -> None:
         limit = self._settings.max_event_bytes
         if len(text) * 4 > limit and (size := len(text.encode("utf-8", "surrogatepass"))) > limit:
-            raise Malformed(f"is {size} bytes long; at most {limit} are taken")
+            raise Malformed(f"it is {size} bytes long; at most {limit} are taken")
 
     # --- deletion -----------------------------------------------------------------------------------------
 

@@ -483,7 +483,7 @@ def _require_json(text: str, limit: int, field: str) -> None:
     try:
         parse_json(text)
     except Malformed as problem:
-        raise InvalidArgument(field, f"the output is {problem.message}") from None
+        raise InvalidArgument(field, f"the output is not valid: {problem.message}") from None
 
 
 def _ms(span: timedelta) -> int:

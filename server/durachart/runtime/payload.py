@@ -21,7 +21,7 @@ class Malformed(Exception):
 
     Attributes:
         path: JSON pointer to what is wrong; empty: the whole.
-        message: One sentence.
+        message: One sentence, whose "it" is what stands at ``path``.
         is_json: Whether it can be kept as JSON nevertheless.
     """
 
@@ -44,7 +44,9 @@ def parse_json(text: str) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"not valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        raise Malformed(
+            f"it is not valid JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
     # A text without that many openings is not that deep; counting is cheaper than walking.
     if len(text) > MAX_DEPTH and len(_OPENING.findall(text)) > MAX_DEPTH:
         _require_depth(value)
@@ -59,7 +61,7 @@ def parse_object(text: str) -> dict[str, Any]:
         return {}
     value = parse_json(text)
     if type(value) is not dict:
-        raise Malformed(f"must be a JSON object, not {_kind(value)}", is_json=True)
+        raise Malformed(f"it must be a JSON object, not {_kind(value)}", is_json=True)
     return value
 
 
@@ -74,7 +76,7 @@ def _require_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise Malformed(f"nested more than {MAX_DEPTH} levels deep")
+    raise Malformed(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 def _require_small_integers(text: str) -> None:
@@ -93,7 +95,7 @@ def _ignore(_digits: str) -> None:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise Malformed(f"not valid JSON: {constant}")
+    raise Malformed(f"it is not valid JSON: {constant}")
 
 
 def _kind(value: Any) -> str:

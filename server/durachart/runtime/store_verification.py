@@ -36,6 +36,8 @@ class Counts:
         rows: Journal rows whose chain was checked.
         executed: Accepted rows that were executed again.
         skipped: Accepted rows that were not, by reason.
+        refused: Refused rows, which have no result.
+        deletions: Rows that ended their instance, which executes nothing.
         problems: Problems found.
     """
 
@@ -44,6 +46,8 @@ class Counts:
     rows: int = 0
     executed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    deletions: int = 0
     problems: int = 0
 
 
@@ -120,6 +124,8 @@ class StoreVerifier:
             counts = self.counts
             counts.executed += verifier.executed
             counts.skipped.update(verifier.skipped)
+            counts.refused += verifier.refused
+            counts.deletions += verifier.deletions
         while len(self._definitions) > _KEPT_DEFINITIONS:
             self._definitions.popitem(last=False)
         return found

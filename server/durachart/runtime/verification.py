@@ -100,6 +100,8 @@ class JournalVerifier:
         rows: How many rows were taken.
         executed: How many of them were executed again.
         skipped: How many accepted rows were not, by reason.
+        refused: How many rows were refused, and have no result to compare with.
+        deletions: How many rows ended their instance, which executes nothing.
         life: The instance as the rows so far leave it; None: there is none.
         asked: Unfinished effects that a row asked for.
         first_seq: Of the first row; 0: there was none.
@@ -128,6 +130,8 @@ class JournalVerifier:
         self.rows = 0
         self.executed = 0
         self.skipped: Counter[str] = Counter()
+        self.refused = 0
+        self.deletions = 0
         self.life: Life | None = None
         self.asked: set[str] = set()
         self.first_seq = 0
@@ -150,10 +154,12 @@ class JournalVerifier:
         self._chain(revision, row)
         self._let_go(row.seq)
         if row.outcome == "refused":
+            self.refused += 1
             self._refused(row)
         elif row.outcome != "accepted":
             self._problem(row, "position", f"has the outcome {row.outcome!r}")
         elif row.cause == "delete":
+            self.deletions += 1
             self._position(row, row.from_version + 1)
             self.life, self._begun = None, True
         else:

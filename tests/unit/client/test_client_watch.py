@@ -15,6 +15,7 @@ from durachart_client import (
     InstanceRef,
     RetryPolicy,
     Snapshot,
+    StreamClosing,
     StreamGap,
     Synced,
     Text,
@@ -446,6 +447,7 @@ async def test_an_announced_end_is_waited_out_and_resumed(client: Client, server
     heard: list[timedelta] = []
 
     def interrupted(failure, wait):
+        assert isinstance(failure, StreamClosing), "announced, and no outage"
         reasons.append(str(failure))
         heard.append(wait)
 

@@ -17,6 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The words after the program's name; None takes the process's own.
     """
+    from durachart.app.cli.terminal import take_streams
+
+    take_streams()
     from durachart.app.cli.application import execute
 
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -30,7 +29,7 @@ from durachart.app.cli.options import (
     Target,
     require_number,
 )
-from durachart.app.cli.terminal import ReaderGone
+from durachart.app.cli.terminal import OutputFailed, ReaderGone, forget_unwritten
 
 _EXIT_CODES = "Exit codes: " + ", ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + "."
 _RUN, _USE, _DEFINE = "Run", "Instances", "Machines"
@@ -153,9 +152,12 @@ def execute(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except ReaderGone:
-        # What is left in the buffer must not fail at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except OutputFailed as error:
+        report(Failure(ExitCode.UNEXPECTED, str(error)), as_json=as_json)
+        return ExitCode.UNEXPECTED
+    finally:
+        forget_unwritten()
     if not arguments:
         return ExitCode.USAGE
     return code if isinstance(code, int) else ExitCode.OK

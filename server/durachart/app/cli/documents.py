@@ -173,6 +173,11 @@ def read_events(source: str) -> list[Mapping[str, Any]]:
     return [_item(number, item, source) for number, item in enumerate(items, start=1)]
 
 
+def input_name(source: str) -> str:
+    """``source`` as a sentence calls it: a file, or ``-``."""
+    return "standard input" if source == "-" else source
+
+
 def _items(text: str, source: str) -> list[Any]:
     form = FORMATS.get(Path(source).suffix.lower(), "json")
     try:
@@ -182,7 +187,7 @@ def _items(text: str, source: str) -> list[Any]:
     except DefinitionInvalid as error:
         lines = _json_lines(text)
         if lines is None:
-            raise Failure(ExitCode.INVALID, f"{source}: {error.findings[0].message}") from error
+            raise Failure(ExitCode.INVALID, f"{input_name(source)}: {error.findings[0].message}") from error
         return lines
     return [data]
 
@@ -202,5 +207,5 @@ def _item(number: int, item: Any, source: str) -> Mapping[str, Any]:
         return item
     raise Failure(
         ExitCode.INVALID,
-        f'item {number} of {source} is neither an event with a `type` nor {{"$advance_ms": N}}',
+        f'item {number} of {input_name(source)} is neither an event with a `type` nor {{"$advance_ms": N}}',
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import json
 import re
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -151,7 +150,9 @@ def _in_our_words(message: str) -> str:
 
 
 def report(failure: Failure, *, as_json: bool) -> None:
-    """Say it on standard error."""
+    """Say it on standard error; nothing happens when that cannot be written."""
+    from durachart.app.cli.terminal import ERR
+
     if as_json:
         body = {
             "reason": failure.reason,
@@ -159,9 +160,7 @@ def report(failure: Failure, *, as_json: bool) -> None:
             "exit_code": int(failure.code),
             **failure.data,
         }
-        print(json.dumps({"error": body}, ensure_ascii=False), file=sys.stderr)
+        ERR.line(json.dumps({"error": body}, ensure_ascii=False))
         return
-    from durachart.app.cli.terminal import ERR
-
     reason = f" ({failure.reason})" if failure.reason else ""
-    print(f"{ERR.style('error:', 'red', 'bold')} {failure.sentence}{reason}", file=sys.stderr)
+    ERR.line(f"{ERR.style('error:', 'red', 'bold')} {failure.sentence}{reason}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from durachart.app.cli.exits import ExitCode, Failure
 from durachart.app.cli.jsonlines import emit, kind_of, plain
+from durachart.app.cli.outage import Outage
 from durachart.app.cli.terminal import ERR, OUT
 from durachart_client import (
     Accepted,
@@ -16,6 +18,7 @@ from durachart_client import (
     GenerationEnd,
     InstanceExists,
     InstanceNotFound,
+    ServerError,
     Text,
     TokenEvent,
 )
@@ -72,8 +75,18 @@ class Generation:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, effect_id: str) -> None:
-        async with self._client.watch_tokens(self._machine, self._instance, effect_id) as stream:
+        outage = Outage()
+
+        def lost(failure: ServerError, wait: timedelta) -> None:
+            if OUT.is_terminal:  # elsewhere the answer stays as it is
+                self._break_line()
+            outage.lost(failure, wait)
+
+        async with self._client.watch_tokens(
+            self._machine, self._instance, effect_id, on_interrupt=lost
+        ) as stream:
             async for event in stream:
+                outage.over()
                 self._show(event)
 
     async def _submit(self, prompt: str, model: str | None, evals: list[str] | None) -> Accepted:

@@ -26,6 +26,7 @@ from durachart.app.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from durachart.app.cli.options import Target
     from durachart_client import Client, InstanceState
 
 # Bodies import what they need: `durachart --help` should not wait for gRPC.
@@ -177,14 +178,11 @@ def delete(
 
     if not yes and not sys.stdin.isatty():
         raise Failure(ExitCode.USAGE, "nobody is there to ask whether to delete it; say so with --yes")
+    chosen = target(context, server, namespace, timeout)
+    if not yes:
+        _ask_whether_to_delete(chosen, machine, instance, purge=purge)
 
     async def act(client: Client) -> None:
-        if not yes:
-            state = await client.get(machine, instance, view="basic")
-            everything = " with its journal" if purge else ""
-            question = f"Delete {state.instance}, now in {value_text(state.value)}{everything}?"
-            if not typer.confirm(question, err=True):
-                raise Failure(ExitCode.INTERRUPTED, f"{state.instance} is left as it is")
         deleted = await client.delete(
             machine, instance, expected_version=expected_version, purge=purge, request_id=request_id
         )
@@ -196,7 +194,37 @@ def delete(
         was = f"was {value_text(last.value)} (version {last.version})"
         OUT.line(f"{OUT.style(word, 'red')} {last.instance}; {was}")
 
-    run(target(context, server, namespace, timeout), act, machine)
+    run(chosen, act, machine)
+
+
+def _ask_whether_to_delete(chosen: Target, machine: str, instance: str, *, purge: bool) -> None:
+    """Return when somebody at the terminal says yes.
+
+    Raises:
+        Failure: They said no, or pressed Ctrl-C or Ctrl-D; or the instance cannot be shown.
+    """
+    from durachart.app.cli.exits import ExitCode, Failure
+    from durachart.app.cli.rendering import value_text
+    from durachart.app.cli.session import run
+    from durachart.app.cli.terminal import ERR
+
+    found: list[InstanceState] = []
+
+    async def look(client: Client) -> None:
+        found.append(await client.get(machine, instance, view="basic"))
+
+    run(chosen, look, machine)
+    (state,) = found
+    everything = " with its journal" if purge else ""
+    question = f"Delete {state.instance}, now in {value_text(state.value)}{everything}?"
+    # Not in the event loop, which would keep Ctrl-C for itself until the question is answered.
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        agreed = False
+        ERR.line()
+    if not agreed:
+        raise Failure(ExitCode.INTERRUPTED, f"{state.instance} is left as it is")
 
 
 def instances(

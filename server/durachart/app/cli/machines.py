@@ -39,6 +39,7 @@ def publish(
     left alone.
     """
     from durachart.app.cli.documents import find_definitions, text_to_publish
+    from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.rendering import finding_line
     from durachart.app.cli.session import run
@@ -53,10 +54,12 @@ def publish(
             try:
                 published = await client.publish(text)
             except DefinitionInvalid as error:
-                if not as_json:
-                    for finding in error.findings:
-                        ERR.line(finding_line(finding, str(path), ERR))
-                raise
+                if as_json:
+                    raise
+                for finding in error.findings:
+                    ERR.line(finding_line(finding, str(path), ERR))
+                sentence = f"the definition {path} is not valid, and is not published"
+                raise Failure(ExitCode.INVALID, sentence, reason=error.reason) from error
             for warning in published.warnings:
                 if not as_json:
                     ERR.line(finding_line(warning, str(path), ERR))

@@ -87,7 +87,13 @@ def _simulate(
     as_json: bool,
 ) -> None:
     from durachart.app.cli.arguments import json_value
-    from durachart.app.cli.documents import find_definition, load_machine, read_events, use_plugins
+    from durachart.app.cli.documents import (
+        find_definition,
+        input_name,
+        load_machine,
+        read_events,
+        use_plugins,
+    )
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.trace import trace
@@ -104,7 +110,8 @@ def _simulate(
             else:
                 show_record(number, record, explain=explain, expressions=loaded.guards)
     except InvalidEvent as error:
-        raise Failure(ExitCode.INVALID, f"an item of {events} cannot be run: {error}") from error
+        where = input_name(events or "-")
+        raise Failure(ExitCode.INVALID, f"an item of {where} cannot be run: {error}") from error
 
 
 def _as_json(record: Record, *, explain: bool) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
@@ -24,15 +25,27 @@ class ReaderGone(Exception):
     """
 
 
+class OutputFailed(Exception):
+    """What is written to standard output does not arrive: the device is full, or nothing is open there.
+
+    Not an ``OSError``, as ``ReaderGone`` is none.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write to standard output: {(error.strerror or str(error)).lower()}")
+
+
 class Stream:
     """Standard output or standard error.
 
     Args:
         name: ``stdout`` or ``stderr``; looked up at each use, so that a test may replace it.
+        required: Whether the command ends when nothing can be written; otherwise the text is lost.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, required: bool) -> None:
         self._name = name
+        self._required = required
 
     @property
     def file(self) -> TextIO:
@@ -62,12 +75,14 @@ class Stream:
 
         Raises:
             ReaderGone: Nobody reads it any more.
+            OutputFailed: It cannot be written.
         """
         try:
             self.file.write(text)
             self.file.flush()
-        except BrokenPipeError as error:
-            raise ReaderGone from error
+        except OSError:
+            if self._required:
+                raise
 
     def line(self, text: str = "") -> None:
         """Write one line, at once; raises as ``write`` does."""
@@ -182,5 +197,51 @@ def _one_line(cell: str) -> str:
     return cell.replace("\t", " ").replace("\n", " ")
 
 
-OUT = Stream("stdout")
-ERR = Stream("stderr")
+class _StandardOutput(io.FileIO):
+    """Tells its failures from those of any other file, whoever writes: commands, help or the server."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+        except OSError as error:
+            raise OutputFailed(error) from error
+
+
+def take_streams() -> None:
+    """Make the process's standard streams what commands take for granted.
+
+    Standard output raises ``ReaderGone`` and ``OutputFailed``. Where a stream is closed, as by ``>&-``,
+    another file would get its number: instead reading finds the end, writing to standard output fails, and
+    what is said on standard error is lost.
+    """
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        made = open(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        setattr(sys, name, made)
+    before = sys.stdout
+    raw = _StandardOutput(before.fileno(), "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw), before.encoding, before.errors, line_buffering=raw.isatty()
+    )
+
+
+def forget_unwritten() -> None:
+    """Let go of what could not be written: the interpreter would try again at its exit, and fail."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ReaderGone, OutputFailed):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+OUT = Stream("stdout", required=True)
+ERR = Stream("stderr", required=False)

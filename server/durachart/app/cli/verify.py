@@ -168,14 +168,21 @@ def _sum_up(counts: Counts, *, as_json: bool) -> None:
                 "rows": counts.rows,
                 "executed": counts.executed,
                 "skipped": dict(counts.skipped),
+                "refused": counts.refused,
+                "deletions": counts.deletions,
                 "problems": counts.problems,
             }
         )
         return
     rows = _counted(counts.rows, "journal row")
     OUT.line(f"verified {_counted(counts.instances, 'instance')}, {rows}; executed {counts.executed:,} again")
-    for reason, number in counts.skipped.most_common():
-        OUT.line(f"  {_counted(number, 'row')} not executed: {reason}")
+    by_nature = (
+        ("refused, which changes nothing", counts.refused),
+        ("deletion of the instance", counts.deletions),
+    )
+    for reason, number in (*by_nature, *counts.skipped.most_common()):
+        if number:
+            OUT.line(f"  {_counted(number, 'row')} not executed: {reason}")
     if not counts.problems:
         OUT.line(OUT.style("everything is as the journal says", "green"))
 

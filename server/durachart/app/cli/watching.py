@@ -15,13 +15,12 @@ from durachart.app.cli.options import (
     StateOption,
     StatusOption,
     TagOption,
+    TimeoutOption,
     target,
 )
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from durachart_client import Client, InstanceRef, ServerError, TokenEvent, Transition, WatchEvent
+    from durachart_client import Client, InstanceRef, TokenEvent, Transition, WatchEvent
 
 
 def watch(
@@ -64,6 +63,7 @@ def watch(
     as_json: JsonOption = False,
     server: ServerOption = None,
     namespace: NamespaceOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Show instances, then every change to them as it is committed; Ctrl-C ends.
 
@@ -72,8 +72,8 @@ def watch(
     from durachart.app.cli.arguments import pairs
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.app.cli.lookup import note_missing, require_machine
+    from durachart.app.cli.outage import Outage
     from durachart.app.cli.session import run
-    from durachart.app.cli.terminal import ERR
 
     if until_done and not instances:
         raise Failure(ExitCode.USAGE, "--until-done needs the ids of the instances to wait for")
@@ -83,9 +83,7 @@ def watch(
             ExitCode.USAGE, "--status, --state, --tag and --label narrow all of a machine; leave the ids out"
         )
 
-    def interrupted(failure: ServerError, wait: timedelta) -> None:
-        if ERR.is_terminal:
-            ERR.line(ERR.style(f"connection lost ({failure.message}); connecting again", "yellow"))
+    outage = Outage()
 
     async def act(client: Client) -> None:
         await require_machine(client, machine)
@@ -101,13 +99,14 @@ def watch(
             end_on_final=until_done,
             conflate=conflate,
             include_tokens=tokens,
-            on_interrupt=interrupted,
+            on_interrupt=outage.lost,
         )
         async with watched:
             async for event in watched:
+                outage.over()
                 _show_json(event) if as_json else _show(event)
 
-    run(target(context, server, namespace), act)
+    run(target(context, server, namespace, timeout), act)
 
 
 def _show_json(event: WatchEvent) -> None:
