@@ -39,9 +39,10 @@ class State:
     guards: list[Use] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen: a large machine has half a million of them, and a frozen one takes three times as long to make.
+@dataclass(slots=True, eq=False)
 class Candidate:
-    """One candidate transition as written.
+    """One candidate transition as written. Not written to.
 
     Attributes:
         state: The state that declares it.
