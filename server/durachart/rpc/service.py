@@ -20,7 +20,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Coroutine,
     Iterable,
     Mapping,
 )
@@ -33,6 +32,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from durachart.rpc.context import CallContext
+from durachart.rpc.deadlines import before
 from durachart.rpc.errors import (
     deadline_exceeded,
     error_of,
@@ -243,7 +243,7 @@ class Service:
             if ctx.deadline is None:
                 response = await method.handler(given, ctx)
             else:
-                response = await _before(ctx.deadline, method.handler(given, ctx))
+                response = await before(ctx.deadline, method.handler(given, ctx))
             checked = method.check_response(response)
             code = Code.OK
         except asyncio.CancelledError:
@@ -407,33 +407,6 @@ class _Interruptible:
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
-
-
-async def _before(deadline: float, work: Coroutine[Any, Any, object]) -> object:
-    """Await ``work``; at ``deadline`` it is cancelled, unwound, and DEADLINE_EXCEEDED is raised."""
-    loop = asyncio.get_running_loop()
-    if deadline <= loop.time():
-        work.close()
-        raise deadline_exceeded()
-    task = asyncio.current_task()
-    assert task is not None
-    overdue = False
-
-    def give_up() -> None:
-        nonlocal overdue
-        overdue = True
-        task.cancel()
-
-    # What asyncio.timeout does, at a third of its cost, which nearly every call pays.
-    timer = loop.call_at(deadline, give_up)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if overdue and task.uncancel() == 0:
-            raise deadline_exceeded() from None
-        raise
-    finally:
-        timer.cancel()
 
 
 async def _checked_each(requests: AsyncIterable[Message]) -> AsyncIterator[Message]:

@@ -27,7 +27,8 @@ class Batches:
     def __init__(self, *batches: Sequence[WatchFrame]) -> None:
         self._batches = batches
 
-    async def watch(self, spec: Any, caller: Any) -> AsyncGenerator[list[WatchFrame], None]:
+    async def watch(self, spec: Any, caller: Any, outlet: Any) -> AsyncGenerator[list[WatchFrame], None]:
+        self.outlet = outlet
         for batch in self._batches:
             yield list(batch)
 
@@ -91,4 +92,42 @@ async def test_the_last_word_carries_the_token_of_the_last_frame_sent() -> None:
         farewell: Any = ctx.farewell()
         said.append((farewell.frames[0].resume_token, farewell.frames[0].closing.reconnect_delay.seconds))
     assert said == [("1", 1), ("2", 1)]
+    await watching.aclose()
+
+
+class Sent:
+    """A front's outlet that keeps the tokens of each response."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.tokens: list[list[str]] = []
+
+    def put(self, response: pb.WatchStateResponse, *, at_once: bool) -> None:
+        self.tokens.append([frame.resume_token for frame in response.frames])
+
+
+async def test_what_a_watcher_is_told_while_it_waits_counts_as_told() -> None:
+    sent = Sent()
+    ctx = CallContext("x")
+    ctx.outlet = cast(Any, sent)
+    runtime = Batches([snapshot("1", 10)], [WatchSynced("9")])
+    watching = StateMachineHandlers(cast(Runtime, runtime)).watch_state(REQUEST, ctx)
+    await anext(watching)
+    assert runtime.outlet.is_open
+    half = MAX_RESPONSE_BYTES // 2
+    runtime.outlet.put([snapshot("2", half), snapshot("3", half), snapshot("4", 10)], at_once=True)
+    assert sent.tokens == [["2"], ["3", "4"]]
+    assert ctx.farewell is not None
+    farewell: Any = ctx.farewell()
+    assert farewell.frames[0].resume_token == "4"
+    sent.is_open = False
+    assert not runtime.outlet.is_open
+    await watching.aclose()
+
+
+async def test_a_front_without_an_outlet_is_given_everything() -> None:
+    runtime = Batches([snapshot("1", 10)])
+    watching = StateMachineHandlers(cast(Runtime, runtime)).watch_state(REQUEST, CallContext("x"))
+    await anext(watching)
+    assert runtime.outlet is None
     await watching.aclose()
