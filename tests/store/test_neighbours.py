@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from durachart.runtime import watch_snapshots
 from durachart.runtime.commands import DeleteInstance, StopEffect
 from durachart.runtime.errors import ResumeTokenInvalid
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
@@ -145,6 +146,42 @@ async def test_a_snapshot_taken_amid_transactions_fits_what_follows(url: str) ->
                 frames = await _until_versions(watch, {key("moved"): 5})
                 assert _versions(frames, key("moved")) == [4, 5]
                 assert not any(isinstance(frame, WatchDeleted) for frame in frames)
+
+
+async def test_what_is_ahead_of_a_page_is_told_if_the_page_does_not_show_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instances of pages before this one, which have moved since, or were created."""
+    monkeypatch.setattr(watch_snapshots, "_PER_PAGE", 1)
+    async with _nodes(url, 2) as (a, b), watching(b, filter=JOBS) as batches:
+        await a.create(key("a"))
+        await a.create(key("m"))
+        await a.create(key("z"))
+        watch = Watching(batches)
+        assert _versions([await watch.next()], key("a")) == [0]
+        shown = await watch.next()
+        assert _versions([shown], key("m")) == [0]
+        held = await asyncpg.connect(url)
+        transaction = held.transaction()
+        await transaction.start()
+        await held.execute("SELECT pg_current_xact_id()")
+        await a.send("ADD", of=key("a"))
+        await a.create(key("b"))
+        await a.send("ADD", of=key("b"))
+        async with watching(a, filter=JOBS, resume_token=shown.resume_token) as resumed:
+            watches = [watch, Watching(resumed)]
+            for each in watches:
+                frames = await each.until(WatchSynced)
+                assert _versions(frames, key("z")) == [0]
+                assert _versions(frames, key("b")) == []
+            await transaction.rollback()
+            await held.close()
+            await a.send("ADD", of=key("a"))
+            await a.send("ADD", of=key("b"))
+            for each in watches:
+                frames = await _until_versions(each, {key("a"): 2, key("b"): 2})
+                assert _versions(frames, key("a")) == [1, 2]
+                assert _versions(frames, key("b")) == [0, 1, 2]
 
 
 async def test_a_watch_goes_on_at_another_node(nodes: list[Service]) -> None:

@@ -77,8 +77,14 @@ class Snapshots:
             cut = await self._store.list_instances(
                 watched.namespace, watched.machine_id, "", position, _PER_PAGE
             )
-            more = len(cut.instances) == _PER_PAGE
-            return cut, cut.instances[-1].row.key if more else None
+            last_key = cut.instances[-1].row.key if len(cut.instances) == _PER_PAGE else None
+            # The cut knows as well what is ahead of instances that it does not show.
+            ahead = {
+                key: revision
+                for key, revision in cut.ahead.items()
+                if (after is None or key > after) and (last_key is None or key <= last_key)
+            }
+            return cut._replace(ahead=ahead), last_key
         first = 0 if after is None else bisect_left(self._keys, after)
         if after is not None and first < len(self._keys) and self._keys[first] == after:
             first += 1
