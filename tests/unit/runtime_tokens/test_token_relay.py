@@ -250,6 +250,23 @@ async def test_a_viewer_of_an_attempt_that_never_was_is_shown_the_one_that_is() 
 
 
 @in_virtual_time
+async def test_a_viewer_of_text_that_is_brought_anew_goes_on_where_it_was() -> None:
+    outbox = Outbox()
+    relay = TokenRelay(outbox)
+    outbox.begin(1)
+    # The server was restarted: the viewer is back before the worker, who begins with all it has so far.
+    viewer = Viewer(relay, "e-1", 1, 4, "one ")
+    await settle()
+    with relay.open("e-1", 1, "") as writer:
+        writer.append("one two ")
+        await settle()
+        assert viewer.text == "one two "
+        outbox.commit(relay, COMPLETED, "one two three")
+        assert await viewer.task == COMPLETED
+    assert viewer.bodies == ["two ", "three", COMPLETED]
+
+
+@in_virtual_time
 async def test_after_the_end_the_stored_result_is_given() -> None:
     outbox = Outbox()
     relay = TokenRelay(outbox)
