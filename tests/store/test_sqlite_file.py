@@ -10,17 +10,21 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import orjson
 import pytest
 
 from durachart.store.chain import first_broken
 from durachart.store.errors import StoreFailed, StoreInUse, StoreNotOpened
-from durachart.store.interface import CommitResult, Writes
+from durachart.store.interface import CommitResult, Wanted, Writes
+from durachart.store.sqlite import loading
 from durachart.store.sqlite import store as sqlite_store
 from durachart.store.sqlite.commit import commit
 from durachart.store.sqlite.store import SqliteSettings, SqliteStore
 from tests.processes import PATIENCE_S
-from tests.store.stored_rows import created, journal, key, moved
+from tests.store.stored_rows import created, instance, journal, key, moved
 
 CHILD = Path(__file__).with_name("writing_child.py")
 
@@ -91,6 +95,26 @@ async def test_a_full_disk_fails_the_commit_alone_and_passes(store: SqliteStore)
     await store._writer.run(lambda connection: set_limit(connection, 1_000_000))
     result = await store.commit(moved(key(), 1, context="x" * 100_000))
     assert (list(result.revisions), result.stale) == ([2], frozenset())
+
+
+async def test_large_contexts_are_loaded_as_they_are_and_hold_the_loop_up_for_nothing(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["", "x" * 8_182, "x" * 8_183, "é🙂" * 8_192, r"\\" * 120_000, r"\u0000" * 120_000]
+    contexts = {key(f"o-{n}"): f'{{"a":"{text}"}}' for n, text in enumerate(texts)}
+    for of, context in contexts.items():
+        await store.commit(Writes(journal=[journal(of)], inserts=[instance(of, context=context)]))
+    parsed: list[int] = []
+
+    def loads(text: str) -> Any:
+        parsed.append(len(text))
+        return orjson.loads(text)
+
+    monkeypatch.setattr(loading, "orjson", SimpleNamespace(loads=loads, dumps=orjson.dumps))
+    wanted = (key("unknown"), *contexts)
+    loaded = await store.load(Wanted(wanted, (), ()))
+    assert {of: found.row.context for of, found in loaded.instances.items()} == contexts
+    assert sum(parsed) < 20_000, "while it is parsed nothing else runs"
 
 
 def _copied_version(path: Path) -> int:

@@ -210,6 +210,35 @@ async def test_a_slow_reader_gets_everything_and_keeps_nothing(make_store: Store
             assert [frame.state.version for frame in await watch.transitions(1)] == [1_001]
 
 
+class Outlet:
+    """Always open; keeps what is put."""
+
+    is_open = True
+
+    def __init__(self) -> None:
+        self.frames: list[WatchFrame] = []
+        self.told = asyncio.Event()
+
+    def put(self, response: list[WatchFrame], *, at_once: bool) -> None:
+        self.frames += response
+        self.told.set()
+
+
+async def test_what_is_large_goes_through_the_handler_which_can_be_held_back(service: Service) -> None:
+    await service.create()
+    outlet = Outlet()
+    async with aclosing(service.runtime.watch(WatchSpec((key(),)), ADA, outlet)) as batches:
+        watch = Watching(batches)
+        await watch.until(WatchSynced)
+        waiting = asyncio.create_task(watch.next())
+        await asyncio.sleep(0)
+        await service.send("ADD")
+        await outlet.told.wait()
+        await service.send("NOTE", {"who": "x" * 150_000})
+        assert _brief([await waiting]) == [("Transition", "j-1", 2)]
+        assert _brief(outlet.frames) == [("Transition", "j-1", 1)]
+
+
 async def test_an_idle_watch_says_that_it_lives_and_where(make_store: StoreMaker) -> None:
     settings = RuntimeSettings(progress_interval=timedelta(milliseconds=1))
     async with serving(make_store, settings) as service, watching(service, instances=(key(),)) as batches:

@@ -29,6 +29,7 @@ class WatchResponses:
         self._recent = _Kept()
         self._before = _Kept()
         self._made: dict[tuple[int, ...], _Made] = {}
+        self._made_bytes = 0
 
     def of(self, batch: Sequence[WatchFrame]) -> Sequence[tuple[pb.WatchStateResponse, str]]:
         """Responses with these frames, in order; each with the token of its last frame.
@@ -44,11 +45,21 @@ class WatchResponses:
         identity = tuple(map(id, batch))
         made = self._made.get(identity)
         if made is None:
-            made = _Made(tuple(batch), tuple(self._joined(batch)))
-            if len(self._made) == _KEPT_BATCHES:
-                del self._made[next(iter(self._made))]
+            responses = tuple(self._joined(batch))
+            size_bytes = sum(response.ByteSize() for response, _ in responses)
+            made = _Made(tuple(batch), responses, size_bytes)
+            self._forget_oldest(size_bytes)
             self._made[identity] = made
+            self._made_bytes += size_bytes
         return made.responses
+
+    def _forget_oldest(self, size_bytes: int) -> None:
+        """Make room for a batch, which is kept however large: those who are told it are told it now."""
+        while self._made and (
+            len(self._made) == _KEPT_BATCHES or self._made_bytes + size_bytes > _KEPT_BYTES
+        ):
+            oldest = self._made.pop(next(iter(self._made)))
+            self._made_bytes -= oldest.size_bytes
 
     def _joined(self, batch: Sequence[WatchFrame]) -> Iterator[tuple[pb.WatchStateResponse, str]]:
         encoded: list[bytes] = []
@@ -128,6 +139,7 @@ class _Made(NamedTuple):
 
     frames: tuple[WatchFrame, ...]
     responses: tuple[tuple[pb.WatchStateResponse, str], ...]
+    size_bytes: int
 
 
 class _Kept:

@@ -88,6 +88,7 @@ class Bell:
             try:
                 served = serve is not None and serve(is_alone)
             except Exception as error:  # noqa: BLE001 - it is for the one who waits, not for whoever rings
+                del self._listeners[waiter]
                 if not waiter.done():
                     waiter.set_exception(error)
                 continue

@@ -313,7 +313,11 @@ def _put(outlet: Outlet[list[TokenFrame]], cursor: Cursor, channel: Channel, is_
     """Bring a viewer that keeps up to the end of the text; False: it has to look for itself."""
     if channel.ended or not outlet.is_open:
         return False
-    if frames := cursor.follow(channel):
+    try:
+        frames = cursor.follow(channel)
+    except InvalidArgument:
+        return False  # text that is brought anew may reach the offset in this very turn
+    if frames:
         outlet.put(frames, at_once=is_alone)
     return True
 

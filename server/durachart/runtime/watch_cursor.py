@@ -11,6 +11,9 @@ from durachart.runtime.log import Change
 from durachart.store.keys import InstanceKey
 
 _MOST_PENDING_BYTES: Final = 4 * 1024 * 1024
+# What is larger would leave in several responses, which nothing would hold back and which are made bytes anew
+# for each stream, all in the turn of the commit.
+_MOST_SERVED_BYTES: Final = 256 * 1024
 _NOTHING_AHEAD: Final[Mapping[InstanceKey, int]] = {}
 
 
@@ -20,8 +23,9 @@ class Watcher:
     Attributes:
         pending: What it has not taken yet.
         behind: It did not take what came in time, and must read on from its cursor.
-        serve: Called, while it waits, with what comes, in the turn of whoever brings it; False: it was not
-            told, and is to be woken. What it raises is raised where it waits. None: it is always woken.
+        serve: Called, while it waits, with what comes unless it is large, in the turn of whoever brings it;
+            False: it was not told, and is to be woken. What it raises is raised where it waits. None: it is
+            always woken.
     """
 
     __slots__ = ("_bytes", "_most", "_waiter", "_wants", "behind", "pending", "serve")
@@ -50,7 +54,7 @@ class Watcher:
             if not changes:
                 return
             size_bytes = sum(change.size_bytes for change in changes)
-        if self._is_served(changes):
+        if size_bytes <= _MOST_SERVED_BYTES and self._is_served(changes):
             return
         self._bytes += size_bytes
         too_large = self._bytes > _MOST_PENDING_BYTES and self.pending

@@ -10,9 +10,16 @@ from durachart.rpc.context import CallContext
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.rpc.gen import types_pb2 as types
 from durachart.rpc.state_machine_service import StateMachineHandlers
-from durachart.rpc.watch_responses import MAX_RESPONSE_BYTES
+from durachart.rpc.watch_responses import MAX_RESPONSE_BYTES, WatchResponses
 from durachart.runtime.runtime import Runtime
-from durachart.runtime.views import InstanceState, WatchFrame, WatchSnapshot, WatchSynced
+from durachart.runtime.views import (
+    InstanceState,
+    JournalEntry,
+    WatchFrame,
+    WatchSnapshot,
+    WatchSynced,
+    WatchTransition,
+)
 from durachart.store.keys import InstanceKey
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -55,6 +62,35 @@ def snapshot(token: str, context_bytes: int) -> WatchSnapshot:
     return WatchSnapshot(token, state)
 
 
+def transition(token: str, context_bytes: int) -> WatchTransition:
+    state = snapshot(token, context_bytes).state
+    entry = JournalEntry(
+        state.key,
+        state.uid,
+        seq=1,
+        revision=1,
+        cause="event",
+        event_type="GO",
+        data_json="",
+        actor="ada",
+        created_at=AT,
+        outcome="accepted",
+        reason="",
+        message="",
+        from_version=0,
+        to_version=0,
+        from_value_json="",
+        to_value_json="",
+        effects=(),
+        machine_version=1,
+        expected_version=None,
+        request_id="",
+        traceparent="",
+        hash="",
+    )
+    return WatchTransition(token, state, entry, changed=True, matches=True)
+
+
 async def responses(ctx: CallContext, *batches: Sequence[WatchFrame]) -> list[list[str]]:
     """The resume tokens in each response."""
     handlers = StateMachineHandlers(cast(Runtime, Batches(*batches)))
@@ -79,6 +115,18 @@ async def test_a_response_never_outgrows_what_clients_take() -> None:
         WatchSynced("5"),
     ]
     assert await responses(CallContext("x"), batch) == [["1"], ["2"], ["3"], ["4", "5"]]
+
+
+def test_large_batches_are_not_kept_one_beside_the_other() -> None:
+    shared = WatchResponses()
+    batches = [[transition(f"{n}-{m}", MAX_RESPONSE_BYTES) for m in range(4)] for n in range(3)]
+    told = [shared.of(batch) for batch in batches]
+    assert [len(responses) for responses in told] == [4, 4, 4]
+    assert shared.of(batches[2]) is told[2], "who keeps up is told what others are"
+    assert shared.of(batches[0]) is not told[0]
+    small = [[transition(f"{n}", 10)] for n in range(3)]
+    told = [shared.of(batch) for batch in small]
+    assert all(shared.of(batch) is responses for batch, responses in zip(small, told, strict=True))
 
 
 async def test_the_last_word_carries_the_token_of_the_last_frame_sent() -> None:

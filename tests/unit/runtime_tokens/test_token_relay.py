@@ -250,6 +250,23 @@ async def test_a_viewer_of_an_attempt_that_never_was_is_shown_the_one_that_is() 
 
 
 @in_virtual_time
+async def test_a_viewer_of_text_that_is_brought_anew_goes_on_where_it_was() -> None:
+    outbox = Outbox()
+    relay = TokenRelay(outbox)
+    outbox.begin(1)
+    # The server was restarted: the viewer is back before the worker, who begins with all it has so far.
+    viewer = Viewer(relay, "e-1", 1, 4, "one ")
+    await settle()
+    with relay.open("e-1", 1, "") as writer:
+        writer.append("one two ")
+        await settle()
+        assert viewer.text == "one two "
+        outbox.commit(relay, COMPLETED, "one two three")
+        assert await viewer.task == COMPLETED
+    assert viewer.bodies == ["two ", "three", COMPLETED]
+
+
+@in_virtual_time
 async def test_after_the_end_the_stored_result_is_given() -> None:
     outbox = Outbox()
     relay = TokenRelay(outbox)
@@ -503,9 +520,11 @@ class Recorder:
         self.is_open = True
         self.texts: list[object] = []
         self.at_once: list[bool] = []
+        self.calls = 0
         self._fails = fails
 
     def put(self, response: list[TokenFrame], *, at_once: bool) -> None:
+        self.calls += 1
         if self._fails:
             raise ValueError("this cannot be written")
         self.texts += [frame.body for frame in response]
@@ -555,15 +574,17 @@ async def test_who_keeps_up_is_served_in_the_turn_of_the_writer() -> None:
 @in_virtual_time
 async def test_what_an_outlet_cannot_write_is_its_viewers_error_and_not_the_writers() -> None:
     outbox = Outbox()
-    relay = TokenRelay(outbox)
+    relay = TokenRelay(outbox, coalesce_s=0)
     outbox.begin(1)
     with relay.open("e-1", 1, "") as writer:
         broken, sound = Recorder(fails=True), Recorder()
         failing = asyncio.create_task(pulled(relay, broken))
         going = asyncio.create_task(pulled(relay, sound))
         await asyncio.sleep(0.05)
-        writer.append("text")
-        assert sound.texts == ["text"]
+        writer.append("te")
+        writer.append("xt")
+        assert sound.texts == ["te", "xt"]
+        assert broken.calls == 1, "nothing may follow what was lost"
         with pytest.raises(ValueError, match="cannot be written"):
             await failing
         outbox.commit(relay, COMPLETED, "text")

@@ -1,8 +1,9 @@
 """Reading what a batch needs.
 
 The driver lets other Python threads run before each row and takes its turn again after it, for which it may
-have to wait as long as the interpreter lets a thread run. So all that is wanted, however much it is, comes as
-one row of JSON, which SQLite makes while the event loop goes on.
+have to wait as long as the interpreter lets a thread run. So all that is wanted, however many rows it is,
+comes as one row of JSON, which SQLite makes while the event loop goes on. The event loop waits while that is
+parsed, which is why large contexts come as they are, in rows of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import LargeBinary, Table
+from sqlalchemy import Column, LargeBinary, Table
 
 from durachart.store.interface import Head, Loaded, StoredInstance, Wanted
 from durachart.store.keys import InstanceKey, shard
@@ -23,17 +24,23 @@ from durachart.store.sqlite import statements as sql
 _KEY: Final = ("shard", "namespace", "machine_id", "instance_id")
 _CANCEL_ON_EXIT: Final = EffectRow._fields.index("cancel_on_exit")
 _BODY_HASH: Final = RequestRow._fields.index("body_hash")
+# More than a row of its own costs: a context of this size is parsed in about 10 µs.
+_LARGE_CHARACTERS: Final = 8_192
 
 
 def _values(table: Table, names: Iterable[str]) -> str:
-    """Columns as the items of a JSON array; bytes as hexadecimal digits."""
-    columns = [table.columns[name] for name in names]
-    return ", ".join(
-        f"hex({table.name}.{column.name})"
-        if isinstance(column.type, LargeBinary)
-        else f"{table.name}.{column.name}"
-        for column in columns
-    )
+    """Columns as the items of a JSON array; bytes as hexadecimal digits, a large context as no text."""
+    return ", ".join(_value(table, table.columns[name]) for name in names)
+
+
+def _value(table: Table, column: Column[Any]) -> str:
+    name = f"{table.name}.{column.name}"
+    if isinstance(column.type, LargeBinary):
+        return f"hex({name})"
+    return f"iif({_is_large}, '', {name})" if column is instances.c.context else name
+
+
+_is_large = f"length(instances.context) > {_LARGE_CHARACTERS}"
 
 
 def _found(wanted: str, keys: Sequence[str], table: Table, names: Iterable[str], more: str = "") -> str:
@@ -54,6 +61,8 @@ def _given(name: str, keys: Sequence[str], parameter: int) -> str:
 
 _newest = " AND ".join(f"newer.{name} = wanted.{name}" for name in _KEY)
 _ASKED: Final = (*_KEY, "request_id")
+_same_instance = " AND ".join(f"instances.{name} = wanted.{name}" for name in _KEY)
+# One statement, so that it is one cut.
 _LOAD: Final = (
     f"WITH {_given('wanted', _KEY, 1)}, {_given('asked', _ASKED, 2)} SELECT "  # noqa: S608
     + ", ".join(
@@ -68,8 +77,11 @@ _LOAD: Final = (
             ),
             _found("wanted", _KEY, effects, EffectRow._fields, " AND effects.finalized_at_ms IS NULL"),
             _found("asked", _ASKED, requests, RequestRow._fields),
+            "NULL",
         )
     )
+    + " UNION ALL SELECT wanted.namespace, wanted.machine_id, wanted.instance_id, NULL, instances.context"
+    + f" FROM wanted CROSS JOIN instances ON {_same_instance} WHERE {_is_large}"
 )
 
 
@@ -77,13 +89,22 @@ def load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
     """See ``Store.load``. On the writer's connection all is one cut, elsewhere all but the wanted effects."""
     places = [(shard(key), *key) for key in wanted.instances]
     asked = [(shard(key), *key, request_id) for key, request_id in wanted.requests]
-    found = connection.execute(_LOAD, (_json(places), _json(asked))).fetchone()
+    found: Sequence[str] = ()
+    large: dict[InstanceKey, str] = {}
+    for *fields, context in connection.execute(_LOAD, (_json(places), _json(asked))):
+        if context is None:
+            found = fields
+        else:
+            large[InstanceKey(*fields[:3])] = context
     stored, newest, unfinished, known = map(orjson.loads, found)
     running: dict[InstanceKey, list[EffectRow]] = {}
     for effect in sorted(map(effect_row, unfinished), key=_as_asked_for):
         running.setdefault(effect.key, []).append(effect)
     instances_found = {}
-    for row in map(InstanceRow._make, stored):
+    for fields in stored:
+        row = InstanceRow._make(fields)
+        if not row.context:
+            row = row._replace(context=large[row.key])
         instances_found[row.key] = StoredInstance(row, tuple(running.get(row.key, ())))
     heads = {
         InstanceKey(*row[:3]): Head(row[3], bytes.fromhex(row[4]), row[5])  # as `_LOAD` has them
