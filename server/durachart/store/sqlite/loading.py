@@ -104,7 +104,7 @@ def load(connection: sqlite3.Connection, wanted: Wanted) -> Loaded:
     for fields in stored:
         row = InstanceRow._make(fields)
         if not row.context:
-            row = row._replace(context=large[row.key])
+            row = row._replace(context=large.get(row.key, ""))
         instances_found[row.key] = StoredInstance(row, tuple(running.get(row.key, ())))
     heads = {
         InstanceKey(*row[:3]): Head(row[3], bytes.fromhex(row[4]), row[5])  # as `_LOAD` has them
