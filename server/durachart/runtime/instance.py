@@ -20,7 +20,7 @@ from durachart.store.rows import EffectRow, InstanceRow
 _OVERHEAD_BYTES = 4_096
 _BYTES_PER_CHARACTER = 4
 # Longer texts of a machine are not remembered.
-_NOTED_CHARACTERS = 2_048
+_NOTED_CHARACTERS = 512
 _new = tuple.__new__
 
 

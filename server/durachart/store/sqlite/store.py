@@ -326,33 +326,32 @@ class SqliteStore(Reads):
 
     def _connect(self) -> sqlite3.Connection:
         """The writer's connection; transactions are begun and ended by its jobs."""
-        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
-        for pragma in (
+        return self._opened(
             f"busy_timeout = {self._settings.busy_timeout_ms}",
             # An acknowledged commit survives the loss of power, not only of the process.
             "synchronous = FULL",
             f"wal_autocheckpoint = {self._settings.checkpoint_pages}",
             f"cache_size = {-self._settings.cache_kib}",
             "temp_store = MEMORY",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
+        )
 
     def _connect_reading(self) -> sqlite3.Connection:
         """The connection that reads for the event path."""
-        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
-        for pragma in (
+        return self._opened(
             f"busy_timeout = {self._settings.busy_timeout_ms}",
             f"cache_size = {-self._settings.loader_cache_kib}",
             "query_only = ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
+        )
 
     def _connect_copying(self) -> sqlite3.Connection:
         """The connection that copies the log; it waits for nobody."""
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=0)
-        connection.execute("PRAGMA synchronous = FULL")
+        return self._opened("busy_timeout = 0", "synchronous = FULL")
+
+    def _opened(self, *pragmas: str) -> sqlite3.Connection:
+        """A connection that begins no transaction by itself."""
+        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
         return connection
 
     def _migrating_engine(self) -> Engine:
