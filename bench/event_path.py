@@ -43,6 +43,7 @@ from durachart.runtime.payload import parse_object
 from durachart.runtime.present import instance_state
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.turns import short_turns
 from durachart.runtime.views import View
 from durachart.store.chain import sealed
 from durachart.store.interface import NO_JOURNAL, InstanceUpdate, Writes
@@ -280,7 +281,7 @@ async def _measure_runtime(path: Path, instances: int, seconds: float, callers: 
         keys = [InstanceKey("", "order", f"order-{n:06}") for n in range(instances)]
         await prepared(runtime, keys)
         await through_the_runtime(runtime, keys, seconds / 4, callers, seed)
-        with seldom_collected():
+        with seldom_collected(), short_turns():
             return await through_the_runtime(runtime, keys, seconds, callers, seed + 1)
 
 

@@ -207,3 +207,25 @@ async def test_what_is_loaded_while_a_transaction_is_written_holds_after_it(make
         assert (again.state.version, again.replayed) == (1, True)
         assert (new.state.version, new.replayed) == (2, False)
         assert [entry.to_version for entry in await service.journal(key("cold"))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("behind", "transactions"), [(15, [15]), (63, [32, 31]), (255, [128, 127])])
+async def test_a_burst_behind_a_transaction_is_written_in_two_of_one_size(
+    make_store: StoreMaker, behind: int, transactions: list[int]
+) -> None:
+    """So that the judge and the disk are busy at once; and what is little is written together."""
+    async with failing(make_store) as (service, store):
+        await service.create()
+        store.go_on.clear()
+        store.rows.clear()
+        first = asyncio.create_task(service.send("ADD"))
+        await store.committing.wait()
+        burst = [asyncio.create_task(service.send("ADD")) for _ in range(behind)]
+        queue = service.runtime._queue
+        # Until all were offered, and some of them are judged.
+        while queue.depth < behind or len(queue._waiting) == behind:  # noqa: ASYNC110 - the queue tells nobody
+            await asyncio.sleep(0)
+        store.go_on.set()
+        await asyncio.gather(first, *burst)
+        assert store.rows == [1, *transactions]
+        assert (await service.context())["n"] == 1 + behind

@@ -32,6 +32,7 @@ class FailingStore:
 
     Attributes:
         commits: How many were begun.
+        rows: How many rows of the journal each of them had.
     """
 
     def __init__(self, store: Store) -> None:
@@ -41,6 +42,7 @@ class FailingStore:
         self.after = 0
         self.looks = 0
         self.commits = 0
+        self.rows: list[int] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.committing = asyncio.Event()
@@ -63,6 +65,7 @@ class FailingStore:
 
     async def commit(self, writes: Writes) -> CommitResult:
         self.commits += 1
+        self.rows.append(len(writes.journal))
         if not self.go_on.is_set():
             self.committing.set()
             await self.go_on.wait()

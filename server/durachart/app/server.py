@@ -52,6 +52,7 @@ from durachart.runtime.nodes import Nodes
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.tokens import TokenRelay
+from durachart.runtime.turns import short_turns
 from durachart.runtime.views import MachineRecord
 from durachart.store.errors import StoreError
 from durachart.store.interface import Store
@@ -174,6 +175,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     if not store.exclusive:
         await _register(settings, nodes, addresses.grpc, stack)
     stack.enter_context(seldom_collected())
+    stack.enter_context(short_turns())
     return Server(addresses.grpc, addresses.http, settings.database_shown, machines, runtime, service)
 
 

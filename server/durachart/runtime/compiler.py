@@ -4,8 +4,8 @@ What is small is compiled in one thread, in the order asked for. What is large t
 interpreter, in which events must go on:
 
 - It has a thread of its own, so that no other machine waits behind it.
-- While it is compiled, threads take turns every half millisecond instead of every five. An event passes the
-  interpreter several times on its way to the disk and back, and waits for one turn each time.
+- While it is compiled, threads take short turns, see ``turns``. An event passes the interpreter several times
+  on its way to the disk and back, and waits for one turn each time.
 - The garbage collector is off meanwhile, and what it would find in the compiled machine is set aside from it
   afterwards: it would look at each of a few million objects again and again, and stops the whole process for
   a second or more each time.
@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import TypeVar
+
+from durachart.runtime.turns import short_turns
 
 _T = TypeVar("_T")
-
-_TURN_S: Final = 0.000_5
 
 
 class Compiler:
@@ -68,7 +67,7 @@ async def _in_daemon(work: Callable[[], _T]) -> _T:
         result: _T | None = None
         failure: BaseException | None = None
         try:
-            with _in_short_turns():
+            with short_turns(), _not_collected():
                 result = work()
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             failure = error
@@ -82,15 +81,12 @@ async def _in_daemon(work: Callable[[], _T]) -> _T:
 
 
 @contextmanager
-def _in_short_turns() -> Iterator[None]:
-    turn_s = sys.getswitchinterval()
+def _not_collected() -> Iterator[None]:
     collecting = gc.isenabled()
-    sys.setswitchinterval(_TURN_S)
     gc.disable()
     try:
         yield
         gc.freeze()
     finally:
-        sys.setswitchinterval(turn_s)
         if collecting:
             gc.enable()

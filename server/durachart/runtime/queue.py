@@ -81,6 +81,8 @@ _log = logging.getLogger(__name__)
 _ROUNDS: Final = 16
 """How often a batch is judged again because something was not current, before its callers are told to come
 back."""
+_LITTLE: Final = 16
+"""So many commands are written together, however few are in the transaction before."""
 _NOTHING_LOADED: Final = Loaded({}, {}, {}, {})
 
 CommitListener = Callable[[list[Change], int, Writes], None]
@@ -246,7 +248,7 @@ class CommandQueue:
         loop = asyncio.get_running_loop()
         judged: Round | None = None
         while True:
-            room = self._settings.max_batch - (len(judged.tickets) if judged is not None else 0)
+            room = self._room(judged, ahead)
             if self._waiting and room > 0:
                 tickets = self._take_waiting(loop.time(), room)
                 if judged is None:
@@ -264,6 +266,22 @@ class CommandQueue:
                 return judged, [], None
             if not self._waiting or room <= 0:
                 await self._woken(loop)
+                if ahead.done and judged is not None:
+                    return judged, [], None
+
+    def _room(self, judged: Round | None, ahead: Round | None) -> int:
+        """How many more of what waits go into the next transaction.
+
+        At most half of all that is under way, unless it is little: two transactions of the same size keep
+        the judge and the disk busy at once. Callers that wait for their answers would else stay in a small
+        one and a large one for ever, and while the large one is written there is little to judge.
+        """
+        have = 0 if judged is None else len(judged.tickets)
+        room = self._settings.max_batch - have
+        if ahead is None or ahead.done:
+            return room
+        half = (len(ahead.tickets) + have + len(self._waiting) + 1) // 2
+        return min(room, max(half, _LITTLE) - have)
 
     def _left_over(self, ahead: Round | None, judged: Round | None) -> tuple[list[Ticket], Round | None]:
         """What is to be judged again after a transaction, and what was judged meanwhile and still holds."""
