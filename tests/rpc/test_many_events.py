@@ -339,11 +339,12 @@ async def test_what_is_answered_meanwhile_goes_together_up_to_a_bound(server: Se
     call = server.stream()
     await call.write(streamed("first", event("ADD")))
     await until(lambda: server.store.waiting)
-    await call.write(together(*[streamed(str(number), event("ADD")) for number in range(70)]))
-    await until(lambda: server.running.runtime.queue_depth == 70)
+    # They are written in two transactions of one size.
+    await call.write(together(*[streamed(str(number), event("ADD")) for number in range(159)]))
+    await until(lambda: server.running.runtime.queue_depth == 159)
     server.store.let.set()
     await call.done_writing()
-    assert [len(message.results) async for message in call] == [1, 64, 6]
+    assert [len(message.results) async for message in call] == [1, 64, 16, 64, 15]
 
 
 async def test_a_response_is_bounded_and_a_larger_answer_goes_alone(tmp_path: Path) -> None:

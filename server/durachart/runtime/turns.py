@@ -19,8 +19,13 @@ def short_turns() -> Iterator[None]:
     time, and the two work one after the other. Not to be entered by two threads at once.
     """
     before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, _TURN_S))
+    _set(min(before, _TURN_S))
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
+        _set(before)
+
+
+def _set(turn_s: float) -> None:
+    # Python keeps whole microseconds and cuts what is left: what it tells is too little to be set again.
+    sys.setswitchinterval(turn_s + 0.000_000_5)

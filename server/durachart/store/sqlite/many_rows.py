@@ -3,6 +3,7 @@
 The driver lets other Python threads run while SQLite works, and takes its turn again after each statement,
 for which it may have to wait as long as the interpreter lets a thread run. So what a batch writes is few
 statements, however many rows it has: while SQLite writes a batch, the event loop judges the next one.
+Any number of rows up to 32 is a statement of its own, prepared once.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from typing import Any, Final
 
 Row = Sequence[Any]
 
-# Each size is a statement of its own, prepared once. A row has at most some thirty values, and SQLite takes
-# 32,766 in a statement.
-_SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
+# A row has at most some thirty values, and SQLite takes 32,766 in a statement.
+_SIZES: Final = (128, 64, *range(32, 0, -1))
 
 
 class ManyRows:

@@ -349,7 +349,7 @@ class SqliteStore(Reads):
 
     def _opened(self, *pragmas: str) -> sqlite3.Connection:
         """A connection that begins no transaction by itself."""
-        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
+        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=512)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
         return connection
