@@ -37,14 +37,14 @@ class Answers:
     async def created(self, reply: Reply, view: View) -> Created:
         """The answer to a creation. Raises the refusal if it was refused."""
         if reply.request is not None:
-            return Created((await self._recorded(reply.request)).state(view), replayed=True)
+            return Created((await self._recorded(reply, reply.request)).state(view), replayed=True)
         recorded = _require_accepted(reply)
         return Created(_state(recorded, view), reply.repeated)
 
     async def accepted(self, reply: Reply, view: View) -> Accepted:
         """The answer to an event. Raises the refusal if it was refused."""
         if reply.request is not None:
-            transition = await self._recorded(reply.request)
+            transition = await self._recorded(reply, reply.request)
             changed = transition.entry.row.changed
             return Accepted(transition.state(view), changed, True, transition.shown)
         return self.accepted_now(reply, view)
@@ -64,7 +64,7 @@ class Answers:
         """The answer to a stop."""
         if reply.request is not None:
             done, effect_id, running = orjson.loads(reply.request.answer or "[]")
-            instance = (await self._recorded(reply.request)).instance
+            instance = (await self._recorded(reply, reply.request)).instance
             effects = running_effects_of(running)
             state = instance_state(instance, view, instance.updated_at_ms, effects)
             return Stopped(state, done, effect_id)
@@ -103,11 +103,11 @@ class Answers:
         )
         return effect_record(then)
 
-    async def _recorded(self, request: RequestRow) -> Transition:
+    async def _recorded(self, reply: Reply, request: RequestRow) -> Transition:
         """The transition a request made. Raises the refusal if it was refused."""
         entry = await self._entry(request)
         try:
-            return (await self._history.transitions([entry]))[0]
+            return (await self._history.transitions([entry], reply.verdict.seat.instance))[0]
         except StoreFailed as error:
             raise StoreUnavailable(str(error)) from error
 

@@ -65,12 +65,11 @@ class History:
             last_seq = entries[-1].row.seq - 1 if entries else 0
         return None
 
-    async def version(self, key: InstanceKey, uid: str, version: int, last_seq: int) -> Transition | None:
+    async def version(self, known: Instance, version: int, last_seq: int) -> Transition | None:
         """What made a version of an instance; None: its row is not in the journal any more.
 
         Args:
-            key: Which instance.
-            uid: Which incarnation.
+            known: The instance as it is at another version.
             version: >= 0.
             last_seq: The row is at or before this one.
 
@@ -78,6 +77,7 @@ class History:
             InstanceCorrupt, MachineNotFound, ImplementationMissing: As `transitions`.
         """
         # Rows of refusals lie between, so the place is searched for: versions only rise from row to row.
+        key, uid = known.key, known.uid
         low, high = 1, last_seq
         while low < high:
             middle = (low + high) // 2
@@ -89,7 +89,7 @@ class History:
         found = await self._store.read_results(key, low, low)
         if not found or (found[0].row.uid, found[0].row.to_version) != (uid, version):
             return None
-        return (await self.transitions(found))[0]
+        return (await self.transitions(found, known))[0]
 
     async def _known_row(self, key: InstanceKey, seq: int) -> JournalRow | None:
         """The last row at or before ``seq`` that says which version the instance had; None: none is left."""
@@ -101,18 +101,21 @@ class History:
             seq = entries[-1].row.seq - 1 if entries else 0
         return None
 
-    async def transitions(self, entries: Sequence[LogEntry]) -> list[Transition]:
+    async def transitions(
+        self, entries: Sequence[LogEntry], known: Instance | None = None
+    ) -> list[Transition]:
         """The states that accepted rows made.
 
         Args:
             entries: Accepted rows, none of them a deletion; of each instance without a gap.
+            known: One of the instances, at any version: what it has from its creation on is not read.
 
         Raises:
             InstanceCorrupt: A row is no state of its machine.
             MachineNotFound: The definition is not stored any more.
             ImplementationMissing: The definition cannot be run here.
         """
-        origins = await self._origins(entries)
+        origins = await self._origins(entries, known)
         contexts: dict[InstanceKey, tuple[JournalRow, dict[str, Any]]] = {}
         transitions = []
         for entry in entries:
@@ -127,8 +130,12 @@ class History:
             contexts[row.key] = (row, context)
         return transitions
 
-    async def _origins(self, entries: Sequence[LogEntry]) -> dict[tuple[InstanceKey, str], _Origin]:
+    async def _origins(
+        self, entries: Sequence[LogEntry], known: Instance | None
+    ) -> dict[tuple[InstanceKey, str], _Origin]:
         origins = {(row.key, row.uid): _origin(row) for _, row in entries if row.cause == "create"}
+        if known is not None:
+            origins[known.key, known.uid] = _Origin(known.labels, known.created_at_ms)
         others = {row.key for _, row in entries if (row.key, row.uid) not in origins}
         if others:
             page = await self._store.get_instances(sorted(others))

@@ -60,7 +60,7 @@ async def at_version(
     made = None
     if 0 <= version < current.version:
         latest = current.seq - (current.version - version)  # every later version has a row of its own
-        made = await history.version(key, current.uid, version, latest)
+        made = await history.version(current, version, latest)
     if made is None:
         raise VersionNotFound(key, version, current.version)
     effects = []

@@ -248,6 +248,8 @@ class CommandQueue:
         loop = asyncio.get_running_loop()
         judged: Round | None = None
         while True:
+            if judged is not None and ahead is not None and ahead.done:
+                return judged, [], None
             room = self._room(judged, ahead)
             if self._waiting and room > 0:
                 tickets = self._take_waiting(loop.time(), room)
@@ -266,8 +268,6 @@ class CommandQueue:
                 return judged, [], None
             if not self._waiting or room <= 0:
                 await self._woken(loop)
-                if ahead.done and judged is not None:
-                    return judged, [], None
 
     def _room(self, judged: Round | None, ahead: Round | None) -> int:
         """How many more of what waits go into the next transaction.

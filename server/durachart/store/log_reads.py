@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from durachart.store.interface import LogEntry, LogMatch, LogPage
@@ -19,6 +19,8 @@ _ROWS_PER_SCAN: Final = 20_000
 Newest = Callable[[AsyncConnection], Awaitable[int]]
 """The newest final revision, as a connection's transaction sees the log."""
 
+_KEY: Final = ("shard", "namespace", "machine_id", "instance_id")
+_OF: Final = tuple(f"of_{name}" for name in _KEY)
 _row_columns = [column for column in journal.c if column.name != "revision"]
 accepted = journal.c.outcome == "accepted"
 
@@ -32,6 +34,16 @@ def is_instance(table: Table, key: InstanceKey) -> ColumnElement[bool]:
         columns.machine_id == key.machine_id,
         columns.instance_id == key.instance_id,
     )
+
+
+def is_given_instance(table: Table) -> ColumnElement[bool]:
+    """As `is_instance`, for a statement that is made once: the instance is given as `parameters`."""
+    return and_(*(table.c[name] == bindparam(f"of_{name}") for name in _KEY))
+
+
+def parameters(key: InstanceKey, **others: object) -> dict[str, object]:
+    """What a statement with `is_given_instance` is executed with, and what else it takes."""
+    return {**dict(zip(_OF, (shard(key), *key), strict=True)), **others}
 
 
 def are_instances(table: Table, keys: Sequence[InstanceKey]) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    bindparam,
     func,
     literal,
     literal_column,
@@ -37,8 +38,10 @@ from durachart.store.log_reads import (
     Newest,
     accepted,
     are_instances,
+    is_given_instance,
     is_instance,
     newest_revision,
+    parameters,
     read_ahead,
     read_log,
     select_entries,
@@ -61,6 +64,17 @@ _KEYS_PER_STATEMENT: Final = 200
 _HANDLERS_PER_STATEMENT: Final = 25
 _UNFINISHED_STATES: Final = ("available", "running", "retryable")
 _STATES: Final = {state: state for state in (*_UNFINISHED_STATES, "completed", "discarded", "cancelled")}
+
+# Made once: to put a statement together takes longer than to execute it.
+_seq = journal.c.seq
+_mine = select_entries().where(is_given_instance(journal))
+_JOURNAL: Final = _mine.where(_seq >= bindparam("from_seq")).order_by(_seq).limit(bindparam("at_most"))
+_JOURNAL_BACK: Final = (
+    _mine.where(_seq <= bindparam("from_seq")).order_by(_seq.desc()).limit(bindparam("at_most"))
+)
+_RESULTS: Final = _mine.where(_seq.between(bindparam("first_seq"), bindparam("last_seq")), accepted).order_by(
+    _seq
+)
 
 
 class Reads:
@@ -150,20 +164,12 @@ class Reads:
         self, key: InstanceKey, *, from_seq: int, limit: int, newest_first: bool = False
     ) -> list[LogEntry]:
         """See ``Store``."""
-        statement = select_entries().where(is_instance(journal, key)).limit(limit)
-        if newest_first:
-            statement = statement.where(journal.c.seq <= from_seq).order_by(journal.c.seq.desc())
-        else:
-            statement = statement.where(journal.c.seq >= from_seq).order_by(journal.c.seq)
-        return await self._entries(statement)
+        statement = _JOURNAL_BACK if newest_first else _JOURNAL
+        return await self._entries(statement, parameters(key, from_seq=from_seq, at_most=limit))
 
     async def read_results(self, key: InstanceKey, first_seq: int, last_seq: int) -> list[LogEntry]:
         """See ``Store``."""
-        return await self._entries(
-            select_entries()
-            .where(is_instance(journal, key), journal.c.seq.between(first_seq, last_seq), accepted)
-            .order_by(journal.c.seq)
-        )
+        return await self._entries(_RESULTS, parameters(key, first_seq=first_seq, last_seq=last_seq))
 
     async def read_log(self, after: int, limit: int, match: LogMatch, known: Sequence[int] = ()) -> LogPage:
         """See ``Store``."""
@@ -191,9 +197,9 @@ class Reads:
             found: str | None = (await connection.execute(value)).scalar_one_or_none()
             return found
 
-    async def _entries(self, statement: Select[Any]) -> list[LogEntry]:
+    async def _entries(self, statement: Select[Any], given: Mapping[str, object]) -> list[LogEntry]:
         async with self._reading() as connection:
-            return [to_entry(row) for row in await connection.execute(statement)]
+            return [to_entry(row) for row in await connection.execute(statement, given)]
 
     # --- machines ---
 
