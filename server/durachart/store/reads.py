@@ -66,6 +66,10 @@ _UNFINISHED_STATES: Final = ("available", "running", "retryable")
 _STATES: Final = {state: state for state in (*_UNFINISHED_STATES, "completed", "discarded", "cancelled")}
 
 # Made once: to put a statement together takes longer than to execute it.
+_INSTANCE: Final = select(instances).where(is_given_instance(instances))
+_unfinished = effects.c.finalized_at_ms.is_(None)
+_as_asked = (effects.c.created_at_ms, effects.c.version, effects.c.ordinal)
+_RUNNING: Final = select(effects).where(is_given_instance(effects), _unfinished).order_by(*_as_asked)
 _seq = journal.c.seq
 _mine = select_entries().where(is_given_instance(journal))
 _JOURNAL: Final = _mine.where(_seq >= bindparam("from_seq")).order_by(_seq).limit(bindparam("at_most"))
@@ -110,8 +114,13 @@ class Reads:
 
     async def get_instance(self, key: InstanceKey) -> StoredInstance | None:
         """See ``Store``."""
-        page = await self.get_instances([key])
-        return page.instances[0] if page.instances else None
+        given = parameters(key)
+        async with self._reading() as connection:
+            row = (await connection.execute(_INSTANCE, given)).one_or_none()
+            if row is None:
+                return None
+            running = await connection.execute(_RUNNING, given)
+            return StoredInstance(InstanceRow(*row), tuple(EffectRow(*effect) for effect in running))
 
     async def get_instances(self, keys: Sequence[InstanceKey]) -> InstancesPage:
         """See ``Store``."""
@@ -401,15 +410,10 @@ def _soonest(handler: str, priority: int) -> Select[tuple[int | None]]:
 async def _with_effects(connection: AsyncConnection, rows: Sequence[InstanceRow]) -> list[StoredInstance]:
     """The instances with what hangs on them, read in the transaction that read ``rows``."""
     running: dict[InstanceKey, list[EffectRow]] = {row.key: [] for row in rows}
-    columns = effects.c
     keys = list(running)
     for first in range(0, len(keys), _KEYS_PER_STATEMENT):
         some = keys[first : first + _KEYS_PER_STATEMENT]
-        statement = (
-            select(effects)
-            .where(are_instances(effects, some), columns.finalized_at_ms.is_(None))
-            .order_by(columns.created_at_ms, columns.version, columns.ordinal)
-        )
+        statement = select(effects).where(are_instances(effects, some), _unfinished).order_by(*_as_asked)
         for found in await connection.execute(statement):
             effect = EffectRow(*found)
             running[effect.key].append(effect)
