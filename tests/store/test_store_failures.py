@@ -237,3 +237,26 @@ def test_waits_grow_up_to_a_bound_and_are_drawn_from_all_of_it() -> None:
     waits = [patience.next_wait() for _ in range(8)]
     assert waits == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0]
     assert Patience(RuntimeSettings(), 0.0, chance=lambda: 0.5).next_wait() == 0.01
+
+
+async def test_the_answer_to_a_repeated_request_reads_the_journal_alone(make_store: StoreMaker) -> None:
+    """What the instance has from its creation on is known from judging."""
+    async with failing(make_store) as (service, store):
+        await service.create(labels={"a": "b"})
+        first = await service.send("ADD", request_id="r")
+        await service.send("ADD")
+        reads: list[str] = []
+
+        def reading(name: str) -> None:
+            read = getattr(store, name)
+
+            async def noted(*given: Any, **more: Any) -> Any:
+                reads.append(name)
+                return await read(*given, **more)
+
+            setattr(store, name, noted)
+
+        for name in ("list_journal", "read_results", "get_instance", "get_instances"):
+            reading(name)
+        assert await service.send("ADD", request_id="r") == first._replace(replayed=True)
+        assert reads == ["list_journal"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from durachart.runtime.batch import Ticket
 from durachart.runtime.errors import DurachartError
+from durachart.runtime.failing import unexpected
 from durachart.runtime.registry import DefinitionId, Registry
 from durachart.store.keys import InstanceKey
 
@@ -17,7 +18,6 @@ class Parking:
     Args:
         registry: What loads definitions.
         on_ready: Called with commands that can go on, in order; or with what became of the definition.
-        unexpected: Makes an error of an exception that nobody foresaw.
 
     Attributes:
         size_bytes: What the data of the commands amounts to.
@@ -27,11 +27,9 @@ class Parking:
         self,
         registry: Registry,
         on_ready: Callable[[Sequence[Ticket], Exception | None], None],
-        unexpected: Callable[[Exception], DurachartError],
     ) -> None:
         self._registry = registry
         self._on_ready = on_ready
-        self._unexpected = unexpected
         self._parked: dict[DefinitionId, list[Ticket]] = {}
         self._wanted: dict[InstanceKey, DefinitionId] = {}
         self._loads: set[asyncio.Task[None]] = set()
@@ -68,7 +66,7 @@ class Parking:
         except DurachartError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - logged with an id; those who wait must hear of it
-            failure = self._unexpected(error)
+            failure = unexpected(error)
         tickets = self._parked.pop(wanted)
         for ticket in tickets:
             self._wanted.pop(ticket.key, None)
