@@ -16,7 +16,7 @@ BASH = shutil.which("bash") or "bash"
 
 # Drains on Ctrl-C and SIGTERM and exits with its argument, as a server does.
 PROGRAM = """
-import os, signal, sys
+import os, signal, sys, time
 def drain(number, frame):
     print("drained by", signal.Signals(number).name, flush=True)
     sys.exit(int(sys.argv[1]))
@@ -25,7 +25,7 @@ signal.signal(signal.SIGTERM, drain)
 signal.signal(signal.SIGCONT, lambda number, frame: print("resumed", flush=True))
 print("ready", os.getpid(), flush=True)
 while True:
-    signal.pause()
+    time.sleep(0.05)  # pause() would sleep through a signal that comes just before it
 """
 
 
