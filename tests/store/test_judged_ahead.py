@@ -12,8 +12,8 @@ import pytest
 from durachart.runtime.commands import DeleteInstance
 from durachart.runtime.errors import DeadlineExceeded, EventNotAllowed, StoreUnavailable, VersionConflict
 from durachart.runtime.settings import RuntimeSettings
-from tests.store.runtimes import ADA, Service
-from tests.store.test_store_failures import FailingStore, StoreMaker, failing
+from tests.store.runtimes import ADA, Service, serving
+from tests.store.test_store_failures import QUICK, FailingStore, StoreMaker, failing
 from tests.unit.runtime.samples import key
 
 
@@ -229,3 +229,32 @@ async def test_a_burst_behind_a_transaction_is_written_in_two_of_one_size(
         await asyncio.gather(first, *burst)
         assert store.rows == [1, *transactions]
         assert (await service.context())["n"] == 1 + behind
+
+
+async def test_what_waits_for_its_definition_is_not_overtaken(make_store: StoreMaker) -> None:
+    """Also when the definition comes while a later command of the instance is being loaded."""
+    async with failing(make_store) as (service, _):
+        await service.create()
+    async with serving(lambda: FailingStore(make_store()), QUICK, published=False) as service:  # type: ignore[arg-type, return-value]
+        registry = service.runtime._registry
+        store: Any = service.store
+        load, asked, may_load = registry.load, asyncio.Event(), asyncio.Event()
+
+        async def slow(machine_id: str, version: int) -> Any:
+            asked.set()
+            await may_load.wait()
+            return await load(machine_id, version)
+
+        registry.load = slow  # type: ignore[method-assign]
+        first = asyncio.create_task(service.send("ADD"))
+        await asked.wait()
+        store.may_load.clear()
+        store.loading.clear()
+        second = asyncio.create_task(service.send("ADD"))
+        await store.loading.wait()
+        may_load.set()
+        while registry.get("job", 1) is None:  # noqa: ASYNC110 - the registry tells nobody
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        store.may_load.set()
+        assert [(await task).state.version for task in (first, second)] == [1, 2]

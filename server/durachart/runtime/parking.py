@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from durachart.runtime.batch import Ticket
 from durachart.runtime.errors import DurachartError
@@ -17,21 +17,18 @@ class Parking:
 
     Args:
         registry: What loads definitions.
-        on_ready: Called with commands that can go on, in order; or with what became of the definition.
+        on_ready: Called when there are commands to `take`.
 
     Attributes:
         size_bytes: What the data of the commands amounts to.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        on_ready: Callable[[Sequence[Ticket], Exception | None], None],
-    ) -> None:
+    def __init__(self, registry: Registry, on_ready: Callable[[], None]) -> None:
         self._registry = registry
         self._on_ready = on_ready
         self._parked: dict[DefinitionId, list[Ticket]] = {}
         self._wanted: dict[InstanceKey, DefinitionId] = {}
+        self._ready: dict[DefinitionId, Exception | None] = {}
         self._loads: set[asyncio.Task[None]] = set()
         self.size_bytes = 0
 
@@ -67,8 +64,20 @@ class Parking:
             failure = error
         except Exception as error:  # noqa: BLE001 - logged with an id; those who wait must hear of it
             failure = unexpected(error)
-        tickets = self._parked.pop(wanted)
-        for ticket in tickets:
-            self._wanted.pop(ticket.key, None)
-            self.size_bytes -= ticket.size_bytes
-        self._on_ready(tickets, failure)
+        self._ready[wanted] = failure
+        self._on_ready()
+
+    def take(self) -> list[tuple[list[Ticket], Exception | None]]:
+        """The commands that can go on, in order, and what became of their definition; None: it is at hand.
+
+        Until they are taken, later commands of their instances are to be set aside as well.
+        """
+        taken = []
+        while self._ready:
+            wanted, failure = self._ready.popitem()
+            tickets = self._parked.pop(wanted)
+            for ticket in tickets:
+                self._wanted.pop(ticket.key, None)
+                self.size_bytes -= ticket.size_bytes
+            taken.append((tickets, failure))
+        return taken

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Final
 
@@ -69,7 +69,7 @@ class CommandQueue:
         self._tracing = None if tracer is None else Tracing(tracer, store.system)
         self._waiting: deque[Ticket] = deque()
         self._waiting_bytes = 0
-        self._parking = Parking(registry, self._unpark)
+        self._parking = Parking(registry, self._wake)
         judge = Judge(settings, clock.new_uid)
         self._judging = Judging(judge, store, registry, cache, self._parking, clock, self._tracing)
         self._commits = Commits(store, cache, on_commit, self._tracing)
@@ -167,6 +167,7 @@ class CommandQueue:
         loop = asyncio.get_running_loop()
         under_way: Round | None = None
         while True:
+            self._take_parked()
             if under_way is None and not self._waiting:
                 if self._closing and not len(self._parking):
                     return
@@ -216,6 +217,7 @@ class CommandQueue:
         while True:
             if judged is not None and ahead is not None and ahead.done:
                 return judged, [], None
+            self._take_parked()
             room = self._room(judged, ahead)
             if self._waiting and room > 0:
                 tickets = self._take_waiting(loop.time(), room)
@@ -287,11 +289,14 @@ class CommandQueue:
         finally:
             self._wake()
 
-    def _unpark(self, tickets: Sequence[Ticket], failure: Exception | None) -> None:
-        """Commands go on, in front of those that came later; or are told why they cannot."""
-        if failure is not None:
-            fail(tickets, failure)
-        else:
-            self._waiting.extendleft(reversed(tickets))
-            self._waiting_bytes += sum(ticket.size_bytes for ticket in tickets)
-        self._wake()
+    def _take_parked(self) -> None:
+        """Commands whose definition came go on, in front of those that came later; or are told why not.
+
+        Only between two judgings: one of the same instance that is being judged would overtake them.
+        """
+        for tickets, failure in self._parking.take():
+            if failure is not None:
+                fail(tickets, failure)
+            else:
+                self._waiting.extendleft(reversed(tickets))
+                self._waiting_bytes += sum(ticket.size_bytes for ticket in tickets)
