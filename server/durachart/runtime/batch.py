@@ -58,7 +58,11 @@ class Reply(NamedTuple):
 
 
 class Ticket:
-    """A command that waits for its turn."""
+    """A command that waits for its turn.
+
+    Attributes:
+        number: Its place among all that were offered.
+    """
 
     __slots__ = (
         "body_hash",
@@ -66,6 +70,7 @@ class Ticket:
         "command",
         "judged_ns",
         "key",
+        "number",
         "queued_ns",
         "reply",
         "request_id",
@@ -78,6 +83,7 @@ class Ticket:
         self.command = command
         self.caller = caller
         self.waiter = waiter
+        self.number = 0
         self.key: InstanceKey = command.key
         self.request_id = _request_id(command)
         self.body_hash = b""

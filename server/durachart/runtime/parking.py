@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from operator import attrgetter
 
 from durachart.runtime.batch import Ticket
 from durachart.runtime.errors import DurachartError
@@ -68,14 +69,15 @@ class Parking:
         self._on_ready()
 
     def take(self) -> list[tuple[list[Ticket], Exception | None]]:
-        """The commands that can go on, in order, and what became of their definition; None: it is at hand.
+        """The commands that can go on, in the order offered; and why their definition did not come, if so.
 
         Until they are taken, later commands of their instances are to be set aside as well.
         """
         taken = []
         while self._ready:
             wanted, failure = self._ready.popitem()
-            tickets = self._parked.pop(wanted)
+            # One that is judged again may have come behind those that were offered after it.
+            tickets = sorted(self._parked.pop(wanted), key=attrgetter("number"))
             for ticket in tickets:
                 self._wanted.pop(ticket.key, None)
                 self.size_bytes -= ticket.size_bytes

@@ -69,6 +69,7 @@ class CommandQueue:
         self._tracing = None if tracer is None else Tracing(tracer, store.system)
         self._waiting: deque[Ticket] = deque()
         self._waiting_bytes = 0
+        self._offered = 0
         self._parking = Parking(registry, self._wake)
         judge = Judge(settings, clock.new_uid)
         self._judging = Judging(judge, store, registry, cache, self._parking, clock, self._tracing)
@@ -135,6 +136,8 @@ class CommandQueue:
         if self._closing:
             raise ShuttingDown
         ticket = Ticket(command, caller, asyncio.get_running_loop().create_future())
+        self._offered += 1
+        ticket.number = self._offered
         settings = self._settings
         if (
             self.depth >= settings.max_waiting
