@@ -28,7 +28,8 @@ from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.runtime.batch import body_hash
 from durachart.runtime.commands import SendEvent
 from durachart.runtime.instance import Pinned, Seat, restored
-from durachart.runtime.judge import Judge, Moment
+from durachart.runtime.judge import Judge
+from durachart.runtime.moment import Moment
 from durachart.runtime.present import instance_state
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.stepping import Verdict

@@ -37,8 +37,9 @@ from durachart.runtime.batch import Ticket, body_hash
 from durachart.runtime.collector import seldom_collected
 from durachart.runtime.commands import Caller, CreateInstance, SendEvent
 from durachart.runtime.instance import Pinned, Seat, dumps, write_internals
-from durachart.runtime.judge import Judge, Moment
+from durachart.runtime.judge import Judge
 from durachart.runtime.log import Transition
+from durachart.runtime.moment import Moment
 from durachart.runtime.payload import parse_object
 from durachart.runtime.present import instance_state
 from durachart.runtime.runtime import Runtime

@@ -22,10 +22,12 @@ from durachart.runtime.commands import (
     StopEffect,
 )
 from durachart.runtime.deletion import DELETED
+from durachart.runtime.effect_judge import FINAL_STATES
 from durachart.runtime.errors import EffectNotRetryable, LeaseLost, RequestIdReused
 from durachart.runtime.instance import Instance, Pinned, Seat
-from durachart.runtime.judge import FINAL_STATES, Judge, Moment
+from durachart.runtime.judge import Judge
 from durachart.runtime.log import Change, Deletion, Transition
+from durachart.runtime.moment import Moment
 from durachart.runtime.present import running_effects_json
 from durachart.runtime.stepping import Recorded, Verdict
 from durachart.store.interface import (
@@ -220,9 +222,9 @@ class Batch:
         if isinstance(command, CreateInstance):
             return self._judge.create(seat, command, pinned, moment)
         if isinstance(command, FireTimer):
-            return self._judge.timer(seat, command, moment)
+            return self._judge.timers.fire(seat, command, moment)
         if isinstance(command, StopEffect):
-            return self._judge.stop(seat, command, moment)
+            return self._judge.effects.stop(seat, command, moment)
         if isinstance(command, DeleteInstance):
             return self._judge.delete(seat, command, moment)
         if isinstance(command, ReviveEffect):
@@ -283,7 +285,7 @@ class Batch:
         end = self._ended.get(command.effect_id)
         if end is None:
             stored = self._effects.get((command.key, command.effect_id))
-            return self._judge.finish(seat, command, stored, moment)
+            return self._judge.effects.finish(seat, command, stored, moment)
         if end.lease_token == command.lease_token and end.state == FINAL_STATES[command.outcome]:
             return Verdict(seat, done=False)
         return Verdict(seat, error=LeaseLost(command.key, command.effect_id))
@@ -300,7 +302,7 @@ class Batch:
             effect = self._writes.effects[begun]
         elif (revived := self._revived.get(effect_id)) is not None:
             effect = self._writes.revivals[revived].row
-        return self._judge.revive(seat, command, effect, moment)
+        return self._judge.effects.revive(seat, command, effect, moment)
 
     def _record_request(self, ticket: Ticket, verdict: Verdict) -> None:
         """Remember the answer. What left no trace in the journal is asked anew when it is asked again."""

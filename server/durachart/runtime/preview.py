@@ -18,7 +18,8 @@ from durachart.runtime.commands import SendEvent
 from durachart.runtime.errors import InstanceNotFound, Refusal, VersionNotFound
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, Seat
-from durachart.runtime.judge import Judge, Moment
+from durachart.runtime.judge import Judge
+from durachart.runtime.moment import Moment
 from durachart.runtime.payload import Malformed, parse_object
 from durachart.runtime.present import instance_state
 from durachart.runtime.views import Preview, PreviewTransition, RunningEffect, View

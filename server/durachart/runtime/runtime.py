@@ -43,9 +43,10 @@ from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNo
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
 from durachart.runtime.instance_list import InstanceLists, Narrowed
-from durachart.runtime.judge import Judge, Moment
+from durachart.runtime.judge import Judge
 from durachart.runtime.log import Change, RecentLog
 from durachart.runtime.log_tail import LogTail
+from durachart.runtime.moment import Moment
 from durachart.runtime.neighbours import Neighbours
 from durachart.runtime.offers import Offer, Offers, OnAnswer
 from durachart.runtime.opaque import PageTokens

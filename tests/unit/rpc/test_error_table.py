@@ -210,7 +210,13 @@ def test_every_reason_has_a_page_that_says_what_to_do(reason: str, repository: P
 
 _EFFECT_REASON = re.compile(r"[A-Z]{3,}(_[A-Z]{2,})+|DELETED|INTERRUPTED|STOPPED")
 _ENDS_EFFECTS = (
-    *("workers", "app/plugin_effects.py", "runtime/outbox.py", "runtime/judge.py", "runtime/deletion.py"),
+    *(
+        "workers",
+        "app/plugin_effects.py",
+        "runtime/outbox.py",
+        "runtime/effect_judge.py",
+        "runtime/deletion.py",
+    ),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from durachart.runtime.commands import EffectError, FinishEffect, FireTimer, ReviveEffect, StopEffect
 from durachart.runtime.errors import EffectNotFound, EffectNotRetryable, InstanceNotFound, LeaseLost
-from durachart.runtime.judge import Moment
+from durachart.runtime.moment import Moment
 from durachart.runtime.stepping import Verdict
 from durachart.store.rows import EffectRow
 from tests.unit.runtime.samples import START_MS, Trial, key
@@ -39,12 +39,12 @@ def _finish(
 ) -> Verdict:
     effect_id = trial.verdicts[1].outbox[0].effect_id
     command = FinishEffect(key(), effect_id, given.pop("token", "1.secret"), outcome, **given)
-    verdict = trial.judge.finish(trial.seat, command, stored, Moment(trial.now_ms, SYSTEM))
+    verdict = trial.judge.effects.finish(trial.seat, command, stored, Moment(trial.now_ms, SYSTEM))
     return trial.take(verdict)
 
 
 def _stop(trial: Trial, **given: Any) -> Verdict:
-    return trial.take(trial.judge.stop(trial.seat, StopEffect(key(), **given), trial.moment))
+    return trial.take(trial.judge.effects.stop(trial.seat, StopEffect(key(), **given), trial.moment))
 
 
 def _rows(verdict: Verdict) -> list[tuple[str, str, str, int, bool]]:
@@ -173,7 +173,7 @@ def test_an_effect_that_ends_after_its_machine_is_final_and_a_refusal(trial: Tri
     mail = trial.instance.effects[0]._replace(lease_token="1.mail")
     trial.seat = trial.seat._replace(instance=trial.instance._replace(effects=(mail,)))
     command = FinishEffect(key(), mail.effect_id, "1.mail", "completed")
-    verdict = trial.take(trial.judge.finish(trial.seat, command, None, Moment(START_MS, SYSTEM)))
+    verdict = trial.take(trial.judge.effects.finish(trial.seat, command, None, Moment(START_MS, SYSTEM)))
     assert verdict.error is None
     assert _rows(verdict) == [("effect", "", "refused", 2, False)]
     assert verdict.recorded[0].row.reason == "INSTANCE_FINISHED"
@@ -213,7 +213,7 @@ def test_a_stop_of_nobody() -> None:
 def _fire(trial: Trial, **given: Any) -> Verdict:
     (timer,) = trial.instance.snapshot.timers
     command = FireTimer(key(), trial.instance.uid, timer.key, timer.sequence)._replace(**given)
-    return trial.take(trial.judge.timer(trial.seat, command, Moment(trial.now_ms, SYSTEM)))
+    return trial.take(trial.judge.timers.fire(trial.seat, command, Moment(trial.now_ms, SYSTEM)))
 
 
 def test_a_timer_never_fires_early(trial: Trial) -> None:
@@ -241,7 +241,7 @@ def test_a_timer_of_an_earlier_stay_does_not_fire_in_a_later_one(trial: Trial) -
     trial.send("GO")
     trial.now_ms = START_MS + 60_000
     stale = FireTimer(key(), uid, old.key, old.sequence)
-    assert not trial.judge.timer(trial.seat, stale, Moment(trial.now_ms, SYSTEM)).done
+    assert not trial.judge.timers.fire(trial.seat, stale, Moment(trial.now_ms, SYSTEM)).done
 
 
 def test_a_timer_whose_event_fails_is_consumed(trial: Trial) -> None:
@@ -269,7 +269,7 @@ def _dead(trial: Trial) -> EffectRow:
 
 def _revive(trial: Trial, stored: EffectRow | None, **given: Any) -> Verdict:
     command = ReviveEffect(key(), stored.effect_id if stored else "nobody", **given)
-    return trial.take(trial.judge.revive(trial.seat, command, stored, trial.moment))
+    return trial.take(trial.judge.effects.revive(trial.seat, command, stored, trial.moment))
 
 
 def test_a_dead_letter_is_given_back_in_a_version_that_changes_nothing_else(trial: Trial) -> None:
@@ -332,13 +332,13 @@ def test_nothing_is_given_back_to_an_instance_that_would_not_hear_of_its_end(tri
     assert isinstance(other.error, EffectNotRetryable)
     assert "was deleted" in other.error.message
     trial.seat = trial.seat._replace(instance=None)
-    gone = trial.judge.revive(trial.seat, ReviveEffect(key(), dead.effect_id), dead, trial.moment)
+    gone = trial.judge.effects.revive(trial.seat, ReviveEffect(key(), dead.effect_id), dead, trial.moment)
     assert isinstance(gone.error, EffectNotRetryable)
     assert gone.recorded == ()
 
 
 def test_what_was_never_asked_for_cannot_be_given_back(trial: Trial) -> None:
-    verdict = trial.judge.revive(trial.seat, ReviveEffect(key(), "nobody"), None, trial.moment)
+    verdict = trial.judge.effects.revive(trial.seat, ReviveEffect(key(), "nobody"), None, trial.moment)
     assert isinstance(verdict.error, EffectNotFound)
     assert verdict.recorded == ()
 

@@ -9,7 +9,8 @@ from typing import Any
 from durachart.definitions.definition import Definition, load_definition
 from durachart.runtime.commands import CreateInstance, FireTimer
 from durachart.runtime.instance import Pinned, Seat
-from durachart.runtime.judge import Judge, Moment
+from durachart.runtime.judge import Judge
+from durachart.runtime.moment import Moment
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.stepping import Verdict
 from durachart.store.interface import NO_JOURNAL
@@ -76,7 +77,7 @@ class Clock:
         assert self.seat.instance is not None
         timer = self.timers[after_ms]
         command = FireTimer(KEY, self.seat.instance.uid, timer.key, timer.sequence)
-        verdict = self.judge.timer(self.seat, command, Moment(START_MS + wall_ms, "system"))
+        verdict = self.judge.timers.fire(self.seat, command, Moment(START_MS + wall_ms, "system"))
         self.seat = verdict.seat
         return verdict
 
