@@ -75,8 +75,8 @@ from durachart.runtime.views import (
     WatchFrame,
     WatchSpec,
 )
-from durachart.runtime.watch import Watches
 from durachart.runtime.watch_texts import WatchText
+from durachart.runtime.watches import Watches
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import Expirable, Store, StoredInstance, Writes
 from durachart.store.keys import InstanceKey

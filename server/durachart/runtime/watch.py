@@ -1,4 +1,4 @@
-"""Watches: what instances are, and what they become, in commit order.
+"""A watch: what instances are, and what they become, in commit order.
 
 A watcher is a cursor into the log. A live one is handed the transitions it wants as they are committed, a few
 at most; when it does not take them in time they are dropped and it reads on from its cursor, from memory or
@@ -17,54 +17,41 @@ took.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from datetime import timedelta
-from functools import partial
-from itertools import groupby
 from random import uniform
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from durachart.runtime.clock import Clock, instant
+from durachart.runtime.clock import instant
 from durachart.runtime.errors import (
-    DurachartError,
-    InvalidArgument,
     ResumeTokenInvalid,
-    ShuttingDown,
-    StoreUnavailable,
     WatchCompacted,
 )
-from durachart.runtime.history import History
-from durachart.runtime.instance_filter import ActiveStates, InstanceFilter
-from durachart.runtime.log import Change, Deletion, RecentLog, Transition
+from durachart.runtime.instance_filter import InstanceFilter
+from durachart.runtime.log import Change
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
 from durachart.runtime.outlet import Outlet
-from durachart.runtime.registry import Registry
-from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.shared_reads import SharedReads
 from durachart.runtime.views import (
-    View,
     WatchClosing,
-    WatchDeleted,
     WatchFilter,
     WatchFrame,
-    WatchGap,
     WatchProgress,
     WatchSnapshot,
     WatchSpec,
     WatchSynced,
 )
 from durachart.runtime.watch_cursor import Seen, Watcher
-from durachart.runtime.watch_gaps import Gap, Latest, StoredLatest, latest_of
+from durachart.runtime.watch_frames import Frames
+from durachart.runtime.watch_gaps import Latest, StoredLatest, latest_of
+from durachart.runtime.watch_missed import Missed
 from durachart.runtime.watch_snapshots import Snapshots
-from durachart.runtime.watch_texts import Texts, WatchText
-from durachart.store.errors import StoreFailed
-from durachart.store.interface import InstancesPage, LogEntry, LogMatch, Store
-from durachart.store.keys import InstanceKey
+from durachart.runtime.watch_texts import Texts
+from durachart.store.interface import LogMatch
 
-_K = TypeVar("_K")
+if TYPE_CHECKING:
+    from durachart.runtime.watches import Watches
 
-MAX_WATCHED: Final = 1_000
 _SHORTEST_WAIT_S: Final = 0.001
 _SHORTEST_INTERVAL: Final = timedelta(seconds=1)
 _LONGEST_INTERVAL: Final = timedelta(seconds=60)
@@ -72,115 +59,19 @@ _RECONNECT_DELAY: Final = timedelta(seconds=1)
 _AGE_JITTER: Final = 0.2
 
 
-class Watches:
-    """All watches of this process.
-
-    Attributes:
-        watch_text: Follows the text of a generation; None until somebody can.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        registry: Registry,
-        history: History,
-        log: RecentLog,
-        clock: Clock,
-        settings: RuntimeSettings,
-        follow: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
-    ) -> None:
-        """Watch what ``log`` hears of, and what ``store`` holds.
-
-        Args:
-            store: Has the snapshots, and the log from its beginning.
-            registry: Has the definitions of the instances.
-            history: Makes changes of rows of the log.
-            log: Has the newest changes.
-            clock: The wall clock.
-            settings: Bounds.
-            follow: Entered by each watch, for as long as it lasts, before it looks at ``log``.
-        """
-        self.store = store
-        self.registry = registry
-        self.history = history
-        self.log = log
-        self.clock = clock
-        self.settings = settings
-        self.reads = SharedReads(store)
-        self.states = ActiveStates()
-        self.watch_text: WatchText | None = None
-        self.by_key: dict[InstanceKey, set[Watcher]] = {}
-        self.by_machine: dict[tuple[str, str], set[Watcher]] = {}
-        self.live: set[Watcher] = set()
-        self.closing = False
-        self._follow = follow
-        log.listen(self._committed)
-
-    def drain(self) -> None:
-        """Close every watch with a token; new ones are refused."""
-        self.closing = True
-        for watcher in self.live:
-            watcher.wake()
-
-    def fall_behind(self) -> None:
-        """Have every watch read on from its own cursor: the log in memory begins anew."""
-        for watcher in self.live:
-            watcher.fall_behind()
-
-    def _committed(self, changes: list[Change], _newest: int) -> None:
-        if not self.live:
-            return
-        # A watcher is in one of the two, and is offered what it wants in the order of the log.
-        if self.by_key:
-            _offer(self.by_key, changes, _key_of)
-        if self.by_machine:
-            _offer(self.by_machine, changes, _machine_of)
-
-    async def watch(
-        self, spec: WatchSpec, outlet: Outlet[list[WatchFrame]] | None = None
-    ) -> AsyncGenerator[list[WatchFrame], None]:
-        """Frames in order, in lists of at least one.
-
-        Args:
-            spec: What to watch.
-            outlet: Takes transitions, while the next frames are asked for, in the turn in which they are
-                committed; what is put there is not yielded. None: all is yielded.
-
-        Raises:
-            InvalidArgument: The spec cannot be watched.
-            ResumeTokenInvalid: The token was not given out by this store.
-            WatchCompacted: What lies after the token has been removed.
-            ShuttingDown: The server is draining.
-            StoreUnavailable: The store failed; watch again from the last token.
-        """
-        if self.closing:
-            raise ShuttingDown
-        try:
-            async with self._follow(), aclosing(_Watch(self, spec, outlet).run()) as batches:
-                async for frames in batches:
-                    yield frames
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
-
-
-def _require_watchable(spec: WatchSpec) -> None:
-    if bool(spec.instances) == (spec.filter is not None):
-        raise InvalidArgument("instances", "give either instances or a filter to watch")
-    if len(spec.instances) > MAX_WATCHED:
-        raise InvalidArgument("instances", f"at most {MAX_WATCHED} instances can be watched in one stream")
-    if spec.end_on_final and not spec.instances:
-        raise InvalidArgument("end_on_final", "only a watch of instances can end with them")
-    if spec.filter is not None and not spec.filter.machine_id:
-        raise InvalidArgument("filter.machine_id", "name the machine whose instances to watch")
-
-
-class _Watch:
+class Watch:
     """One call of `Watches.watch`."""
 
     def __init__(
         self, watches: Watches, spec: WatchSpec, outlet: Outlet[list[WatchFrame]] | None = None
     ) -> None:
-        _require_watchable(spec)
+        """Begin nothing yet.
+
+        Args:
+            watches: What all of them share.
+            spec: What to watch.
+            outlet: As of `Watches.watch`.
+        """
         self._all = watches
         self._spec = spec
         self._keys = sorted(set(spec.instances))
@@ -208,6 +99,8 @@ class _Watch:
         self._stored = StoredLatest(
             watches.store, watches.history, self._snapshots, self._matching, self._seen
         )
+        self._missed = Missed(watches.history, self._matching, self._snapshots, self._stored, self._seen)
+        self._frames = Frames(spec, self._matching, self._seen, self._tokens)
         self._texts = (
             Texts(watches.watch_text, self._watcher.wake)
             if spec.include_tokens and watches.watch_text is not None
@@ -216,7 +109,6 @@ class _Watch:
         if outlet is not None and self._texts is None and not spec.end_on_final:
             self._watcher.serve = self._serve
         self._cursor = 0
-        self._unfinished = set(self._keys)
         # Of the frame that was sent last, and when that was.
         self._last_token = spec.resume_token
         self._now_s = asyncio.get_running_loop().time
@@ -252,7 +144,7 @@ class _Watch:
         async for frames in self._catch_up():
             yield await self._woven(frames)
         yield [WatchSynced(self._token())]
-        while not (self._spec.end_on_final and not self._unfinished):
+        while not (self._spec.end_on_final and not self._frames.unfinished):
             if self._watcher.behind:
                 self._detach()
                 async for frames in self._catch_up():
@@ -316,7 +208,7 @@ class _Watch:
             cut, last_key, wanted = await self._snapshots.page(after)
             if first_revision is None:
                 first_revision = cut.revision
-            self._note_finished(cut)
+            self._frames.note_page(cut)
             self._seen.add(last_key, cut.revision, cut.ahead)
             frames: list[WatchFrame] = []
             for stored in wanted:
@@ -334,20 +226,15 @@ class _Watch:
             if self._is_overdue():
                 yield [self._progress(self._tokens.make(ResumePoint(first_revision, last_key)))]
 
-    def _note_finished(self, cut: InstancesPage) -> None:
-        for stored in cut.instances:
-            if stored.row.status != "active":
-                self._unfinished.discard(stored.row.key)
-
     async def _note_ended(self) -> None:
         """On resume: what finished or was deleted up to the token is not told of again."""
         page = await self._all.store.get_instances(self._keys)
         active = (stored.row.key for stored in page.instances if stored.row.status == "active")
-        for key in self._unfinished.difference(active):
+        for key in self._frames.unfinished.difference(active):
             last = await self._all.history.last_change(key)
             # What ended it later than that is still to be told of.
             if last is not None and last.row.status != "active" and last.revision <= self._cursor:
-                self._unfinished.discard(key)
+                self._frames.unfinished.discard(key)
 
     # --- changes --------------------------------------------------------------------------------------------
 
@@ -366,7 +253,8 @@ class _Watch:
                     return
                 if self._spec.conflate and len(found) > bound:
                     found, through = log.read(self._cursor, log.max_entries, self._match, self._wants)
-                    missed = (change for change in found if not self._is_shown(change))
+                    shows = self._seen.shows
+                    missed = (change for change in found if not shows(change.key, change.revision))
                     changes = latest_of(missed, self._matching, self._spec.view)
                 else:
                     changes = found
@@ -374,9 +262,9 @@ class _Watch:
                 page = await self._all.store.read_log(self._cursor, limit, self._match)
                 through = page.through
                 if self._spec.conflate and len(page.entries) > bound:
-                    changes = await self._stored.of(self._not_shown(page.entries))
+                    changes = await self._stored.of(self._missed.not_shown(page.entries))
                 else:
-                    changes = await self._changes(page.entries)
+                    changes = await self._missed.changes(page.entries)
             async for frames in self._pieces(changes, through):
                 yield frames
             if self._is_overdue():
@@ -386,7 +274,7 @@ class _Watch:
         self, changes: Sequence[Change | Latest], through: int
     ) -> AsyncIterator[list[WatchFrame]]:
         """The frames of a stretch of the log, a message at a time. Leaves the cursor at its end."""
-        frames = self._frames(changes)
+        frames = self._frames.of(changes)
         if self._spec.conflate and any(isinstance(change, Latest) for change in changes) and frames:
             # Each stands for changes all over the stretch, which is told of when the last of them has come.
             before, after = self._token(), self._tokens.make(ResumePoint(through))
@@ -400,43 +288,6 @@ class _Watch:
     @property
     def _wants(self) -> Callable[[Change], bool] | None:
         return None if self._matching.takes_all else self._matching.wants
-
-    async def _changes(self, entries: Sequence[LogEntry]) -> Sequence[Change | Latest]:
-        """What rows of the journal say happened.
-
-        Of an instance whose rows cannot be read, or not run here, a watch of many shows what it is by now
-        instead: one must not keep a watcher from all others.
-        """
-        entries = self._not_shown(entries)
-        if self._matching.asks_states:
-            for machine in {(entry.row.machine_id, entry.row.machine_version) for entry in entries}:
-                await self._snapshots.prepare(*machine)
-        try:
-            return self._wanted(await self._all.history.changes(entries))
-        except DurachartError as error:
-            if not self._snapshots.of_many or isinstance(error, StoreUnavailable):
-                raise
-        found: list[Change | Latest] = []
-        for key in dict.fromkeys(entry.row.key for entry in entries):
-            own = [entry for entry in entries if entry.row.key == key]
-            try:
-                found.extend(self._wanted(await self._all.history.changes(own)))
-            except StoreUnavailable:
-                raise
-            except DurachartError:
-                found.extend(await self._stored.of(own))
-        return sorted(found, key=lambda change: change.revision)
-
-    def _wanted(self, changes: list[Change]) -> list[Change]:
-        if self._matching.takes_all:
-            return changes
-        return [change for change in changes if self._matching.wants(change)]
-
-    def _not_shown(self, entries: Sequence[LogEntry]) -> list[LogEntry]:
-        return [entry for entry in entries if not self._seen.shows(entry.row.key, entry.revision)]
-
-    def _is_shown(self, change: Change) -> bool:
-        return self._seen.shows(change.key, change.revision)
 
     async def _next_live(self) -> list[WatchFrame]:
         """The next frames; empty: the watcher fell behind, or had seen what came already."""
@@ -459,7 +310,7 @@ class _Watch:
         limit = self._all.settings.watch_frames
         taken = watcher.take(limit)
         # A cursor that comes from a cut of the database may be ahead of what is heard.
-        frames = self._frames([change for change in taken if change.revision > self._cursor])
+        frames = self._frames.of([change for change in taken if change.revision > self._cursor])
         if taken:
             self._cursor = max(self._cursor, taken[-1].revision)
             self._seen.forget(self._cursor)
@@ -474,93 +325,22 @@ class _Watch:
         watches = self._all
         if len(changes) > watches.settings.watch_frames or watches.closing or not self._outlet.is_open:
             return False
-        frames = self._frames([change for change in changes if change.revision > self._cursor])
+        frames = self._frames.of([change for change in changes if change.revision > self._cursor])
         self._cursor = max(self._cursor, changes[-1].revision)
         self._seen.forget(self._cursor)
         if frames:
             self._last_token = frames[-1].resume_token
             self._last_sent_s = self._now_s()
-            self._outlet.put(frames, at_once=len(watches.live) == 1)
+            self._outlet.put(frames, at_once=len(watches.audience.live) == 1)
         return True
-
-    def _frames(self, changes: Sequence[Change | Latest]) -> list[WatchFrame]:
-        view: View = self._spec.view
-        matches = self._matching.after
-        frames: list[WatchFrame] = []
-        for change in changes:
-            token = partial(self._tokens.make, ResumePoint(change.revision))
-            if isinstance(change, Latest):
-                frames.append(self._latest(change.told, token()))
-            elif self._is_shown(change):
-                continue
-            elif isinstance(change, Deletion):
-                frames.append(self._latest(change, token()))
-            else:
-                if self._spec.end_on_final:
-                    self._note_end(change)
-                frames.append(change.frame(view, matches(change), token))
-        return frames
-
-    def _note_end(self, change: Transition) -> None:
-        if change.finishes:
-            self._unfinished.discard(change.key)
-        elif change.entry.row.cause == "create":
-            self._unfinished.add(change.key)  # anew, after a deletion
-
-    def _latest(self, told: Gap | Deletion, token: str) -> WatchFrame:
-        key = told.key
-        if isinstance(told, Deletion):
-            self._unfinished.discard(key)
-            return WatchDeleted(token, key, told.entry.row.uid, told.journal_entry())
-        if told.state.status != "active":
-            self._unfinished.discard(key)
-        elif self._match.keys is not None:
-            self._unfinished.add(key)
-        return WatchGap(token, told.state, told.previous_version, told.matches)
 
     # --- being live -----------------------------------------------------------------------------------------
 
     def _attach(self) -> None:
-        watches, watcher = self._all, self._watcher
-        watcher.behind = False
+        self._watcher.behind = False
         self._seen.forget(self._cursor)
-        watches.live.add(watcher)
-        if self._match.machine is not None:
-            watches.by_machine.setdefault(self._match.machine, set()).add(watcher)
-        for key in self._keys:
-            watches.by_key.setdefault(key, set()).add(watcher)
+        self._all.audience.attach(self._watcher, self._keys, self._match.machine)
 
     def _detach(self) -> None:
-        watches, watcher = self._all, self._watcher
-        watcher.clear()
-        watches.live.discard(watcher)
-        if self._match.machine is not None:
-            _remove(watches.by_machine, self._match.machine, watcher)
-        for key in self._keys:
-            _remove(watches.by_key, key, watcher)
-
-
-def _key_of(change: Change) -> InstanceKey:
-    return change.key
-
-
-def _machine_of(change: Change) -> tuple[str, str]:
-    return change.key.namespace, change.key.machine_id
-
-
-def _offer(index: Mapping[_K, set[Watcher]], changes: list[Change], of: Callable[[Change], _K]) -> None:
-    for what, run in groupby(changes, of):
-        watchers = index.get(what)
-        if watchers:
-            told = list(run)
-            size_bytes = sum(change.size_bytes for change in told)
-            for watcher in watchers:
-                watcher.offer(told, size_bytes)
-
-
-def _remove(index: dict[_K, set[Watcher]], key: _K, watcher: Watcher) -> None:
-    watchers = index.get(key)
-    if watchers is not None:
-        watchers.discard(watcher)
-        if not watchers:
-            del index[key]
+        self._watcher.clear()
+        self._all.audience.detach(self._watcher, self._keys, self._match.machine)
