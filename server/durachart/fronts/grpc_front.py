@@ -9,8 +9,8 @@ from durachart.fronts.address import Address
 from durachart.fronts.grpc_app import GrpcApp
 from durachart.fronts.grpc_settings import GrpcSettings
 from durachart.fronts.grpcio_front import serve_grpcio
-from durachart.fronts.http2.connection import ConnectionSettings
 from durachart.fronts.http2.server import Http2Settings, serve_http2
+from durachart.fronts.http2.settings import ConnectionSettings
 from durachart.rpc.service import Service
 
 

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from durachart.fronts.http2 import frames as h2
-from durachart.fronts.http2.connection import Connection, ConnectionSettings
+from durachart.fronts.http2.connection import Connection
 from durachart.fronts.http2.exchange import Exchange
 from durachart.fronts.http2.headers import response_block, trailer_block
+from durachart.fronts.http2.settings import ConnectionSettings
 from tests.rpc.http2 import PREFACE, frame, header_block
 from tests.virtual_time import settle
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durachart.fronts.http2 import frames as h2
-from durachart.fronts.http2.connection import ConnectionSettings
 from durachart.fronts.http2.exchange import HIGH_BYTES, Exchange, PeerGone
+from durachart.fronts.http2.settings import ConnectionSettings
 from tests.rpc.http2 import frame
 from tests.unit.fronts.http2_peer import (
     HEAD,

@@ -1,7 +1,10 @@
 """HTTP/2 without TLS, for gRPC alone: what RFC 9113 asks of a server that pushes nothing.
 
     server ── listens, makes a connection for each client, drains them
-      connection ── frames in; the streams; what a hostile peer may cost
+      connection ── frames in: requests, and their answers' tasks
+        control ── all other frames, and what a hostile peer may cost
+        keepalive ── whether a silent peer is there
+        streams ── which are open, how they end
         intake ── the bodies of requests: what is here, what more may come
         sender ── frames out: windows, turns, one write for each turn of the loop
         exchange ── one request and its response, as the application sees it

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from durachart.fronts.address import Address, listen
-from durachart.fronts.http2.connection import Connection, ConnectionSettings
+from durachart.fronts.http2.connection import Connection
 from durachart.fronts.http2.exchange import Application
+from durachart.fronts.http2.settings import ConnectionSettings
 
 
 @dataclass(frozen=True, slots=True)
