@@ -90,7 +90,7 @@ def test_a_wrong_row_is_named_with_what_is_stored_and_what_was_computed(tampered
 
 
 def test_one_line_of_json_for_each_problem(tampered: Path) -> None:
-    done = run_here(None, "verify", "order/o-2", "--db", f"sqlite:///{tampered}", "--json")
+    done = run_here(None, "verify", "order", "o-2", "--db", f"sqlite:///{tampered}", "--json")
     assert done.returncode == 1
     *problems, summary = map(json.loads, done.stdout.splitlines())
     assert [(one["instance_id"], one["seq"], one["check"]) for one in problems] == [
@@ -108,7 +108,7 @@ def test_one_instance_is_verified_alone(tampered: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["order"], ExitCode.USAGE, "write MACHINE/ID"),
+        (["order"], ExitCode.USAGE, "name the instance as well: MACHINE ID"),
         (["order/none"], ExitCode.NOT_FOUND, "nothing is stored of an instance order/none"),
         (["order/o-1", "--namespace", "n"], ExitCode.NOT_FOUND, "n:order/o-1"),
     ],

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
 def verify(
     context: typer.Context,
-    instance: Annotated[
-        str | None,
+    machine_id: Annotated[
+        str,
         typer.Argument(
-            metavar="[MACHINE/ID]", help="Only this instance; everything by default.", show_default=False
+            metavar="[MACHINE]",
+            help="Only one instance of this machine; everything by default.",
+            show_default=False,
         ),
-    ] = None,
+    ] = "",
+    instance_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="[ID]", help="That instance's id; MACHINE/ID does as well.", show_default=False
+        ),
+    ] = "",
     data_dir: Annotated[
         Path,
         typer.Option(
@@ -57,7 +65,7 @@ def verify(
     from durachart.store.errors import StoreError
 
     base = context.find_object(Target) or Target()
-    only = None if instance is None else _key(base.override(None, namespace).namespace, instance)
+    only = _only(base.override(None, namespace).namespace, machine_id, instance_id)
     scan = _scan(data_dir, db)
     verifier = StoreVerifier(scan, use_plugins(plugins or ()))
     try:
@@ -73,14 +81,18 @@ def verify(
         raise Failure(ExitCode.UNEXPECTED, f"{what} in {where}; keep a copy of the database as it is")
 
 
-def _key(namespace: str, text: str) -> InstanceKey:
+def _only(namespace: str, machine_id: str, instance_id: str) -> InstanceKey | None:
+    """The instance that is named in either way; None: all."""
     from durachart.app.cli.exits import ExitCode, Failure
     from durachart.store.keys import InstanceKey
 
-    machine, slash, instance = text.partition("/")
-    if not (machine and slash and instance):
-        raise Failure(ExitCode.USAGE, f"{text!r} names no instance: write MACHINE/ID, as in order/o-1")
-    return InstanceKey(namespace, machine, instance)
+    if not machine_id:
+        return None
+    if not instance_id:
+        machine_id, _, instance_id = machine_id.partition("/")
+    if not (machine_id and instance_id):
+        raise Failure(ExitCode.USAGE, "name the instance as well: MACHINE ID, as in order o-1")
+    return InstanceKey(namespace, machine_id, instance_id)
 
 
 def _scan(data_dir: Path, db: str) -> StoreScan:
