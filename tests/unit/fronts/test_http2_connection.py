@@ -685,11 +685,24 @@ async def test_what_breaks_a_stream_resets_it_with_its_code(sent: bytes, code: i
 
 
 @pytest.mark.parametrize(
-    "sent", [b"GET / HTTP/1.1\r\n\r\n", HELLO[:24] + frame(h2.PING, 0, 0, bytes(8)), HELLO[:24] + OPEN]
+    "sent", [b"\x16\x03\x01\x02\x00\x01", HELLO[:24] + frame(h2.PING, 0, 0, bytes(8)), HELLO[:24] + OPEN]
 )
 async def test_who_does_not_greet_as_http2_does_is_sent_away(sent: bytes) -> None:
     peer = Peer(Scripted(waits), first=sent)
     assert [each.code for each in await peer.of(h2.GOAWAY)] == [h2.PROTOCOL_ERROR]
+    assert peer.lost == 1
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"G", b"PO", b"PRI * HTTP/1.1\r\n"])
+async def test_who_speaks_an_older_http_is_answered_in_it(sent: bytes) -> None:
+    peer = Peer(Scripted(waits), first=b"")
+    for byte in sent:
+        peer.send(bytes((byte,)))
+    await settle()
+    head, _, body = peer.wire.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert b"gRPC" in body
     assert peer.lost == 1
 
 

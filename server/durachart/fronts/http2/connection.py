@@ -32,6 +32,14 @@ _log = logging.getLogger(__name__)
 
 _BODY_SECONDS: Final = 60.0
 _MOST_CONTINUATIONS: Final = 16
+_SENTENCE: Final = (
+    b"This port speaks gRPC, which is HTTP/2: use a gRPC client or the command durachart.\n"
+    b"Browsers and HTTP clients are served by the HTTP port of the same server (--http).\n"
+)
+_TO_HTTP1: Final = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_SENTENCE), _SENTENCE)
+)
 
 
 class Connection(asyncio.Protocol):
@@ -63,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._preface_read = False
+        self._settings_sent = False
         self._streams = Streams(self._loop, settings, self._on_empty)
         self.sender = self._streams.sender
         self.intake = self._streams.intake
@@ -91,17 +100,6 @@ class Connection(asyncio.Protocol):
         if isinstance(name, tuple):
             host, port = name[:2]
             self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        settings = self._settings
-        self.sender.send(
-            h2.settings(
-                {
-                    h2.MAX_CONCURRENT_STREAMS: settings.max_streams,
-                    h2.INITIAL_WINDOW_SIZE: settings.stream_window,
-                    h2.MAX_HEADER_LIST_SIZE: settings.header_list_bytes,
-                }
-            )
-        )
-        self.sender.send(h2.window_update(0, settings.connection_window - h2.DEFAULT_WINDOW))
 
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -156,11 +154,32 @@ class Connection(asyncio.Protocol):
     def _read_preface(self, data: bytes) -> int:
         preface = h2.PREFACE
         if not preface.startswith(data[: len(preface)]):
+            if data[:1].isupper():
+                # Our own frames would be nothing to it: browsers, curl and health checks read a sentence.
+                self.sender.send(_TO_HTTP1)
+                self.close()
+                return len(data)
             raise ConnectionBroken(h2.PROTOCOL_ERROR, "this port speaks gRPC, which is HTTP/2")
         if len(data) < len(preface):
             return 0
         self._preface_read = True
+        self._greet()
         return len(preface)
+
+    def _greet(self) -> None:
+        """Say what may be sent: the first frames from here, which a client does not wait for."""
+        self._settings_sent = True
+        settings = self._settings
+        self.sender.send(
+            h2.settings(
+                {
+                    h2.MAX_CONCURRENT_STREAMS: settings.max_streams,
+                    h2.INITIAL_WINDOW_SIZE: settings.stream_window,
+                    h2.MAX_HEADER_LIST_SIZE: settings.header_list_bytes,
+                }
+            )
+        )
+        self.sender.send(h2.window_update(0, settings.connection_window - h2.DEFAULT_WINDOW))
 
     def _read_frames(self, data: bytes, at: int) -> int:
         """Take in every frame that is whole; where the rest begins."""
@@ -367,6 +386,8 @@ class Connection(asyncio.Protocol):
     def _break(self, code: int, why: str) -> None:
         """The peer broke the protocol."""
         _log.debug("connection ended peer=%s code=%d why=%s", self.peer, code, why)
+        if not self._settings_sent:
+            self._greet()
         self.sender.send(h2.goaway(self._streams.served, code, why))
         self.close()
 
