@@ -186,6 +186,10 @@ def setting(*settings: tuple[int, int]) -> bytes:
     )
 
 
+KEPT_BACK = setting((h2.INITIAL_WINDOW_SIZE, 0))
+"""No response has a window until it is given one."""
+
+
 def body_of(frames: list[Frame], stream: int) -> bytes:
     """What came of a response."""
     return b"".join(each.payload for each in frames if each.kind == h2.DATA and each.stream == stream)
