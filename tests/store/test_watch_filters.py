@@ -286,7 +286,7 @@ async def test_the_interval_asked_for_is_kept_in_bounds(service: Service) -> Non
 
     def seconds(asked: timedelta | None) -> float:
         spec = WatchSpec(instances=(key(),), progress_interval=asked)
-        return Watch(service.runtime._watches, spec)._interval_s()
+        return Watch(service.runtime._watches.shared, spec)._interval_s()
 
     assert [seconds(timedelta(seconds=asked)) for asked in (0, 0.1, 7, 61, 10**9)] == [1, 1, 7, 60, 60]
     assert seconds(None) == 15
@@ -297,5 +297,5 @@ async def test_closing_a_watch_at_any_frame_leaves_nothing(service: Service) -> 
     for spec in ({"instances": (key(),)}, {"filter": WatchFilter("", "job", tags=("resting",))}):
         async with aclosing(service.runtime.watch(WatchSpec(**spec), ADA)) as batches:  # type: ignore[arg-type]
             await anext(batches)
-    watches = service.runtime._watches.audience
+    watches = service.runtime._watches.shared.audience
     assert (watches.live, watches.by_key, watches.by_machine) == (set(), {}, {})

@@ -200,7 +200,7 @@ async def test_a_slow_reader_gets_everything_and_keeps_nothing(make_store: Store
             watch = Watching(batches)
             await watch.until(WatchSynced)
             await asyncio.gather(*(service.send("TELL") for _ in range(1_000)))
-            (watcher,) = service.runtime._watches.audience.live
+            (watcher,) = service.runtime._watches.shared.audience.live
             while not watcher.behind:
                 await service.store.newest_revision()
             assert watcher.pending == []
@@ -280,7 +280,7 @@ async def test_draining_closes_every_watch_with_a_token(service: Service) -> Non
         watch = Watching(batches)
         await watch.until(WatchSynced)
         await service.send("ADD")
-        (watcher,) = service.runtime._watches.audience.live
+        (watcher,) = service.runtime._watches.shared.audience.live
         while not watcher.pending:
             await service.store.newest_revision()
         service.runtime.drain()
@@ -304,7 +304,7 @@ async def test_a_watch_that_was_left_leaves_nothing_behind(service: Service) -> 
             await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-    watches = service.runtime._watches.audience
+    watches = service.runtime._watches.shared.audience
     assert (watches.live, watches.by_key, watches.by_machine) == (set(), {}, {})
 
 

@@ -141,7 +141,7 @@ class Runtime:
         # The instant that whoever fires timers was told of last; what is due later changes nothing for him.
         self._told_due_ms = _NO_INSTANT
         self._watches, self._tail, self._neighbours = self._watching(store)
-        self._lists = InstanceLists(store, self._registry, self._watches.states, self._shown)
+        self._lists = InstanceLists(store, self._registry, self._watches.shared.states, self._shown)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Runtime]:
@@ -192,7 +192,7 @@ class Runtime:
 
     def relay_texts(self, watch_text: WatchText) -> None:
         """Have watches that ask for it follow the text of generations by ``watch_text``."""
-        self._watches.watch_text = watch_text
+        self._watches.shared.watch_text = watch_text
 
     def _following(self) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self._store.exclusive else self._tail.following()

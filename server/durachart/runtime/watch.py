@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from random import uniform
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from durachart.runtime.clock import instant
 from durachart.runtime.errors import (
@@ -45,12 +45,10 @@ from durachart.runtime.watch_cursor import Seen, Watcher
 from durachart.runtime.watch_frames import Frames
 from durachart.runtime.watch_gaps import Latest, StoredLatest, latest_of
 from durachart.runtime.watch_missed import Missed
+from durachart.runtime.watch_shared import Shared
 from durachart.runtime.watch_snapshots import Snapshots
 from durachart.runtime.watch_texts import Texts
 from durachart.store.interface import LogMatch
-
-if TYPE_CHECKING:
-    from durachart.runtime.watches import Watches
 
 _SHORTEST_WAIT_S: Final = 0.001
 _SHORTEST_INTERVAL: Final = timedelta(seconds=1)
@@ -63,16 +61,16 @@ class Watch:
     """One call of `Watches.watch`."""
 
     def __init__(
-        self, watches: Watches, spec: WatchSpec, outlet: Outlet[list[WatchFrame]] | None = None
+        self, shared: Shared, spec: WatchSpec, outlet: Outlet[list[WatchFrame]] | None = None
     ) -> None:
         """Begin nothing yet.
 
         Args:
-            watches: What all of them share.
+            shared: What all of them have in common.
             spec: What to watch.
             outlet: As of `Watches.watch`.
         """
-        self._all = watches
+        self._shared = shared
         self._spec = spec
         self._keys = sorted(set(spec.instances))
         watched = spec.filter
@@ -81,29 +79,27 @@ class Watch:
             if watched is not None
             else LogMatch(keys=frozenset(self._keys))
         )
-        self._matching = InstanceFilter(watched or WatchFilter("", ""), watches.states, watches.registry)
-        self._tokens = ResumeTokens(watches.store.uid)
-        self._watcher = Watcher(self._wants, watches.settings.watch_pending)
+        self._matching = InstanceFilter(watched or WatchFilter("", ""), shared.states, shared.registry)
+        self._tokens = ResumeTokens(shared.store.uid)
+        self._watcher = Watcher(self._wants, shared.settings.watch_pending)
         self._outlet = outlet
         self._seen = Seen()
         self._snapshots = Snapshots(
-            watches.store,
-            watches.reads,
-            watches.registry,
-            watches.clock,
+            shared.store,
+            shared.reads,
+            shared.registry,
+            shared.clock,
             self._keys,
             watched,
             self._matching,
             spec.view,
         )
-        self._stored = StoredLatest(
-            watches.store, watches.history, self._snapshots, self._matching, self._seen
-        )
-        self._missed = Missed(watches.history, self._matching, self._snapshots, self._stored, self._seen)
+        self._stored = StoredLatest(shared.store, shared.history, self._snapshots, self._matching, self._seen)
+        self._missed = Missed(shared.history, self._matching, self._snapshots, self._stored, self._seen)
         self._frames = Frames(spec, self._matching, self._seen, self._tokens)
         self._texts = (
-            Texts(watches.watch_text, self._watcher.wake)
-            if spec.include_tokens and watches.watch_text is not None
+            Texts(shared.watch_text, self._watcher.wake)
+            if spec.include_tokens and shared.watch_text is not None
             else None
         )
         if outlet is not None and self._texts is None and not spec.end_on_final:
@@ -113,7 +109,7 @@ class Watch:
         self._last_token = spec.resume_token
         self._now_s = asyncio.get_running_loop().time
         self._last_sent_s = self._now_s()
-        age = watches.settings.watch_age.total_seconds()
+        age = shared.settings.watch_age.total_seconds()
         self._closes_s = self._last_sent_s + uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER) * age  # noqa: S311
 
     async def run(self) -> AsyncGenerator[list[WatchFrame], None]:
@@ -159,11 +155,14 @@ class Watch:
         if not token:
             return None
         point = self._tokens.read(token)
-        compacted = await self._all.store.compacted_revision()
+        compacted = await self._shared.store.compacted_revision()
         if point.revision < compacted:
             raise WatchCompacted(self._tokens.make(ResumePoint(compacted)))
         # A token of another node may be a moment ahead of what this one has heard of.
-        if point.revision > self._all.log.newest and point.revision > await self._all.store.newest_revision():
+        if (
+            point.revision > self._shared.log.newest
+            and point.revision > await self._shared.store.newest_revision()
+        ):
             raise ResumeTokenInvalid(
                 "the resume token is ahead of this store: was an older copy restored? watch without it"
             )
@@ -174,13 +173,13 @@ class Watch:
         return self._tokens.make(ResumePoint(self._cursor))
 
     def _closing(self) -> WatchClosing:
-        if self._all.closing:
+        if self._shared.closing:
             return WatchClosing(self._last_token, "the server is shutting down", _RECONNECT_DELAY)
         message = "the stream has been open for long; go on with a new one"
         return WatchClosing(self._last_token, message, uniform(0, 1) * _RECONNECT_DELAY)  # noqa: S311
 
     def _progress(self, token: str) -> WatchProgress:
-        return WatchProgress(token, instant(self._all.clock.now_ms()))
+        return WatchProgress(token, instant(self._shared.clock.now_ms()))
 
     def _is_overdue(self) -> bool:
         """Whether the reader has heard nothing for as long as it asked for."""
@@ -189,7 +188,7 @@ class Watch:
     def _interval_s(self) -> float:
         asked = self._spec.progress_interval
         if asked is None:
-            return self._all.settings.progress_interval.total_seconds()
+            return self._shared.settings.progress_interval.total_seconds()
         return min(max(asked, _SHORTEST_INTERVAL), _LONGEST_INTERVAL).total_seconds()
 
     async def _woven(self, frames: list[WatchFrame]) -> list[WatchFrame]:
@@ -214,7 +213,7 @@ class Watch:
             for stored in wanted:
                 token = self._tokens.make(ResumePoint(first_revision, stored.row.key))
                 frames.append(WatchSnapshot(token, await self._snapshots.state(stored)))
-                if len(frames) == self._all.settings.watch_frames:
+                if len(frames) == self._shared.settings.watch_frames:
                     yield frames
                     frames = []
             if frames:
@@ -228,10 +227,10 @@ class Watch:
 
     async def _note_ended(self) -> None:
         """On resume: what finished or was deleted up to the token is not told of again."""
-        page = await self._all.store.get_instances(self._keys)
+        page = await self._shared.store.get_instances(self._keys)
         active = (stored.row.key for stored in page.instances if stored.row.status == "active")
         for key in self._frames.unfinished.difference(active):
-            last = await self._all.history.last_change(key)
+            last = await self._shared.history.last_change(key)
             # What ended it later than that is still to be told of.
             if last is not None and last.row.status != "active" and last.revision <= self._cursor:
                 self._frames.unfinished.discard(key)
@@ -240,9 +239,9 @@ class Watch:
 
     async def _catch_up(self) -> AsyncIterator[list[WatchFrame]]:
         """Everything after the cursor. When it ends, the watcher is live: nothing lies between."""
-        log = self._all.log
-        bound = self._all.settings.watch_pending
-        limit = bound + 1 if self._spec.conflate else self._all.settings.watch_frames
+        log = self._shared.log
+        bound = self._shared.settings.watch_pending
+        limit = bound + 1 if self._spec.conflate else self._shared.settings.watch_frames
         changes: Sequence[Change | Latest]
         while True:
             if log.covers(self._cursor):
@@ -259,7 +258,7 @@ class Watch:
                 else:
                     changes = found
             else:
-                page = await self._all.store.read_log(self._cursor, limit, self._match)
+                page = await self._shared.store.read_log(self._cursor, limit, self._match)
                 through = page.through
                 if self._spec.conflate and len(page.entries) > bound:
                     changes = await self._stored.of(self._missed.not_shown(page.entries))
@@ -280,7 +279,7 @@ class Watch:
             before, after = self._token(), self._tokens.make(ResumePoint(through))
             frames = [frame._replace(resume_token=before) for frame in frames]
             frames[-1] = frames[-1]._replace(resume_token=after)
-        limit = self._all.settings.watch_frames
+        limit = self._shared.settings.watch_frames
         for first in range(0, len(frames), limit):
             yield frames[first : first + limit]
         self._cursor = max(self._cursor, through)
@@ -295,7 +294,7 @@ class Watch:
         if texts is not None:
             texts.start()
         if not watcher.pending and not watcher.behind and not (texts is not None and texts.is_ready):
-            if self._all.closing or self._now_s() >= self._closes_s:
+            if self._shared.closing or self._now_s() >= self._closes_s:
                 return [self._closing()]
             due_s = min(self._last_sent_s + self._interval_s(), self._closes_s)
             wait_s = max(due_s - self._now_s(), _SHORTEST_WAIT_S)
@@ -305,9 +304,9 @@ class Watch:
                 if not self._is_overdue():
                     return []  # it was served meanwhile
                 # Whatever is in the log by now was not wanted here.
-                self._cursor = max(self._cursor, self._all.log.newest)
+                self._cursor = max(self._cursor, self._shared.log.newest)
                 return [self._progress(self._token())]
-        limit = self._all.settings.watch_frames
+        limit = self._shared.settings.watch_frames
         taken = watcher.take(limit)
         # A cursor that comes from a cut of the database may be ahead of what is heard.
         frames = self._frames.of([change for change in taken if change.revision > self._cursor])
@@ -322,8 +321,8 @@ class Watch:
     def _serve(self, changes: Sequence[Change]) -> bool:
         """Tell a watcher that keeps up, in the turn in which these were committed."""
         assert self._outlet is not None
-        watches = self._all
-        if len(changes) > watches.settings.watch_frames or watches.closing or not self._outlet.is_open:
+        shared = self._shared
+        if len(changes) > shared.settings.watch_frames or shared.closing or not self._outlet.is_open:
             return False
         frames = self._frames.of([change for change in changes if change.revision > self._cursor])
         self._cursor = max(self._cursor, changes[-1].revision)
@@ -331,7 +330,7 @@ class Watch:
         if frames:
             self._last_token = frames[-1].resume_token
             self._last_sent_s = self._now_s()
-            self._outlet.put(frames, at_once=len(watches.audience.live) == 1)
+            self._outlet.put(frames, at_once=len(shared.audience.live) == 1)
         return True
 
     # --- being live -----------------------------------------------------------------------------------------
@@ -339,8 +338,8 @@ class Watch:
     def _attach(self) -> None:
         self._watcher.behind = False
         self._seen.forget(self._cursor)
-        self._all.audience.attach(self._watcher, self._keys, self._match.machine)
+        self._shared.audience.attach(self._watcher, self._keys, self._match.machine)
 
     def _detach(self) -> None:
         self._watcher.clear()
-        self._all.audience.detach(self._watcher, self._keys, self._match.machine)
+        self._shared.audience.detach(self._watcher, self._keys, self._match.machine)

@@ -1,4 +1,4 @@
-"""All watches of a process: what they share, and their beginning and end."""
+"""All watches of a process: their beginning and end, and what is committed meanwhile."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import Final
 from durachart.runtime.clock import Clock
 from durachart.runtime.errors import InvalidArgument, ShuttingDown, StoreUnavailable
 from durachart.runtime.history import History
-from durachart.runtime.instance_filter import ActiveStates
 from durachart.runtime.log import Change, RecentLog
 from durachart.runtime.outlet import Outlet
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.shared_reads import SharedReads
 from durachart.runtime.views import WatchFrame, WatchSpec
 from durachart.runtime.watch import Watch
-from durachart.runtime.watch_audience import Audience
-from durachart.runtime.watch_texts import WatchText
+from durachart.runtime.watch_shared import Shared
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import Store
 
@@ -29,7 +26,7 @@ class Watches:
     """All watches of this process.
 
     Attributes:
-        watch_text: Follows the text of a generation; None until somebody can.
+        shared: What they have in common.
     """
 
     def __init__(
@@ -53,33 +50,23 @@ class Watches:
             settings: Bounds.
             follow: Entered by each watch, for as long as it lasts, before it looks at ``log``.
         """
-        self.store = store
-        self.registry = registry
-        self.history = history
-        self.log = log
-        self.clock = clock
-        self.settings = settings
-        self.reads = SharedReads(store)
-        self.states = ActiveStates()
-        self.watch_text: WatchText | None = None
-        self.audience = Audience()
-        self.closing = False
+        self.shared = Shared(store, registry, history, log, clock, settings)
         self._follow = follow
         log.listen(self._committed)
 
     def drain(self) -> None:
         """Close every watch with a token; new ones are refused."""
-        self.closing = True
-        for watcher in self.audience.live:
+        self.shared.closing = True
+        for watcher in self.shared.audience.live:
             watcher.wake()
 
     def fall_behind(self) -> None:
         """Have every watch read on from its own cursor: the log in memory begins anew."""
-        for watcher in self.audience.live:
+        for watcher in self.shared.audience.live:
             watcher.fall_behind()
 
     def _committed(self, changes: list[Change], _newest: int) -> None:
-        self.audience.tell(changes)
+        self.shared.audience.tell(changes)
 
     async def watch(
         self, spec: WatchSpec, outlet: Outlet[list[WatchFrame]] | None = None
@@ -98,11 +85,11 @@ class Watches:
             ShuttingDown: The server is draining.
             StoreUnavailable: The store failed; watch again from the last token.
         """
-        if self.closing:
+        if self.shared.closing:
             raise ShuttingDown
         _require_watchable(spec)
         try:
-            async with self._follow(), aclosing(Watch(self, spec, outlet).run()) as batches:
+            async with self._follow(), aclosing(Watch(self.shared, spec, outlet).run()) as batches:
                 async for frames in batches:
                     yield frames
         except StoreFailed as error:

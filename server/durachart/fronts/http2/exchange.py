@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from durachart.fronts.http2.headers import Head
-
-if TYPE_CHECKING:
-    from durachart.fronts.http2.connection import Connection
 
 # What waits here of one response before its handler waits, and when it goes on.
 HIGH_BYTES = 64 * 1024
@@ -30,6 +27,48 @@ class Application(Protocol):
 
     def run(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
         """Answer. Runs in a task of its own, which is cancelled when the peer leaves."""
+
+
+class Outgoing(Protocol):
+    """What leaves by; see `Sender`."""
+
+    def headers(self, exchange: Exchange, block: bytes) -> None:
+        """Send the header block of a response."""
+
+    def data(self, exchange: Exchange, data: bytes) -> None:
+        """Send bytes of a response, or keep them until the windows allow it."""
+
+    def trailers(self, exchange: Exchange, block: bytes) -> None:
+        """End a response, after what is kept of it."""
+
+    def flush(self) -> None:
+        """Hand over to the transport what is ready."""
+
+
+class Incoming(Protocol):
+    """What comes of requests' bodies; see `Intake`."""
+
+    def taken(self, exchange: Exchange, size: int) -> None:
+        """The application took bytes of a body: as many may come."""
+
+
+class Carrier(Protocol):
+    """The connection that an exchange is on; see `Connection`."""
+
+    @property
+    def peer(self) -> str:
+        """The other end."""
+
+    @property
+    def sender(self) -> Outgoing:
+        """What leaves."""
+
+    @property
+    def intake(self) -> Incoming:
+        """What comes."""
+
+    def flush_if_alone(self) -> None:
+        """Send at once what is ready, if nobody else on it could add to it in this turn."""
 
 
 class Exchange:
@@ -72,7 +111,7 @@ class Exchange:
         "window",
     )
 
-    def __init__(self, connection: Connection, stream: int, head: Head, window: int) -> None:
+    def __init__(self, connection: Carrier, stream: int, head: Head, window: int) -> None:
         self._connection = connection
         self.stream = stream
         self.head = head
