@@ -25,14 +25,14 @@ from durachart.definitions.definition import Definition, load_definition
 from durachart.definitions.loader import load_document
 from durachart.rpc import convert
 from durachart.rpc.gen import state_machine_service_pb2 as pb
-from durachart.runtime.batch import body_hash
 from durachart.runtime.commands import SendEvent
 from durachart.runtime.instance import Pinned, Seat, restored
-from durachart.runtime.judge import Judge
-from durachart.runtime.moment import Moment
+from durachart.runtime.judge.judge import Judge
+from durachart.runtime.judge.moment import Moment
+from durachart.runtime.judge.stepping import Verdict
 from durachart.runtime.present import instance_state
+from durachart.runtime.queue.batch import body_hash
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.stepping import Verdict
 from durachart.runtime.views import View
 from durachart.store.interface import NO_JOURNAL, Head, StoredInstance
 from durachart.store.keys import InstanceKey, shard

@@ -33,15 +33,15 @@ import uvloop
 from durachart.definitions.definition import Definition, load_definition
 from durachart.definitions.loader import load_document
 from durachart.engine.macrostep import macrostep
-from durachart.runtime.batch import Ticket, body_hash
 from durachart.runtime.collector import seldom_collected
 from durachart.runtime.commands import Caller, CreateInstance, SendEvent
 from durachart.runtime.instance import Pinned, Seat, dumps, write_internals
-from durachart.runtime.judge import Judge
+from durachart.runtime.judge.judge import Judge
+from durachart.runtime.judge.moment import Moment
+from durachart.runtime.judge.payload import parse_object
 from durachart.runtime.log import Transition
-from durachart.runtime.moment import Moment
-from durachart.runtime.payload import parse_object
 from durachart.runtime.present import instance_state
+from durachart.runtime.queue.batch import Ticket, body_hash
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.turns import short_turns

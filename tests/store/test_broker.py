@@ -13,15 +13,15 @@ from durachart.broker.bell import NatsBell
 from durachart.broker.link import NatsLink
 from durachart.rpc.relay import NodeRelay, RelaySigner
 from durachart.rpc.relay_broker import BrokerPublisher, BrokerRelay
-from durachart.runtime.generation_frames import (
+from durachart.runtime.generation.frames import (
     Generation,
     GenerationOutcome,
     TokenAttemptStarted,
     TokenEnd,
     TokenFrame,
 )
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.runtime.nodes import RelayRow
-from durachart.runtime.tokens import TokenRelay
 from durachart.store.interface import Hint
 from durachart.store.keys import InstanceKey
 from durachart_client import Client, Snapshot, Transition

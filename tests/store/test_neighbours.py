@@ -11,7 +11,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from durachart.runtime import watch_snapshots
 from durachart.runtime.commands import DeleteInstance, StopEffect
 from durachart.runtime.errors import ResumeTokenInvalid
 from durachart.runtime.opaque import ResumePoint, ResumeTokens
@@ -23,6 +22,7 @@ from durachart.runtime.views import (
     WatchSynced,
     WatchTransition,
 )
+from durachart.runtime.watch import snapshots
 from durachart.store.keys import InstanceKey
 from durachart.store.postgres.store import PostgresSettings, PostgresStore
 from durachart.store.postgres.target import parse_target
@@ -152,7 +152,7 @@ async def test_what_is_ahead_of_a_page_is_told_if_the_page_does_not_show_it(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Instances of pages before this one, which have moved since, or were created."""
-    monkeypatch.setattr(watch_snapshots, "_PER_PAGE", 1)
+    monkeypatch.setattr(snapshots, "_PER_PAGE", 1)
     async with _nodes(url, 2) as (a, b), watching(b, filter=JOBS) as batches:
         await a.create(key("a"))
         await a.create(key("m"))

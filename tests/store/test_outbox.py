@@ -20,9 +20,10 @@ from durachart.runtime.commands import (
     ReviveEffect,
     StopEffect,
 )
-from durachart.runtime.effect_reads import EffectReads
-from durachart.runtime.effect_stream import EffectStream, Work
 from durachart.runtime.effect_views import LeasedEffect
+from durachart.runtime.effects.outbox import MAX_STEPS, Outbox
+from durachart.runtime.effects.reads import EffectReads
+from durachart.runtime.effects.stream import EffectStream, Work
 from durachart.runtime.errors import (
     DurachartError,
     EffectNotFound,
@@ -33,7 +34,6 @@ from durachart.runtime.errors import (
     PageTokenInvalid,
     RequestIdReused,
 )
-from durachart.runtime.outbox import MAX_STEPS, Outbox
 from tests.store.conftest import StoreMaker
 from tests.store.runtimes import ADA, Service, serving
 from tests.store.stored_rows import created, effect

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from durachart.runtime.commands import Caller, DeleteInstance
-from durachart.runtime.doubt import Patience
 from durachart.runtime.errors import EventNotAllowed, StoreUnavailable
+from durachart.runtime.queue.doubt import Patience
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import WatchSynced
 from durachart.store.errors import StoreFailed

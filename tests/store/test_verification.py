@@ -17,8 +17,8 @@ import pytest
 from durachart.runtime.commands import DeleteInstance, FinishEffect, FireTimer
 from durachart.runtime.errors import DurachartError
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.store_verification import Counts, StoreVerifier
-from durachart.runtime.verification import Problem
+from durachart.runtime.verification.store_verification import Counts, StoreVerifier
+from durachart.runtime.verification.verification import Problem
 from durachart.store.chain import sealed
 from durachart.store.errors import StoreNotOpened
 from durachart.store.keys import InstanceKey

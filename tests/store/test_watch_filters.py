@@ -282,7 +282,7 @@ async def test_a_token_from_before_what_retention_removed_says_where_to_begin(ma
 
 
 async def test_the_interval_asked_for_is_kept_in_bounds(service: Service) -> None:
-    from durachart.runtime.watch import Watch
+    from durachart.runtime.watch.watch import Watch
 
     def seconds(asked: timedelta | None) -> float:
         spec = WatchSpec(instances=(key(),), progress_interval=asked)

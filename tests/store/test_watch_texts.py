@@ -13,10 +13,10 @@ import pytest
 
 from durachart.runtime.commands import DeleteInstance, FinishEffect, StopEffect
 from durachart.runtime.effect_views import LeasedEffect
-from durachart.runtime.generation_frames import TokenAttemptStarted, TokenEnd
-from durachart.runtime.generation_source import EffectGenerations
+from durachart.runtime.generation.frames import TokenAttemptStarted, TokenEnd
+from durachart.runtime.generation.source import EffectGenerations
+from durachart.runtime.generation.tokens import AttemptWriter, TokenRelay
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.tokens import AttemptWriter, TokenRelay
 from durachart.runtime.views import (
     WatchClosing,
     WatchDeleted,

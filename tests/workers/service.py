@@ -14,10 +14,10 @@ from opentelemetry.trace import NoOpTracer
 
 from durachart.definitions.document import parse_data
 from durachart.runtime.commands import Caller, CreateInstance, SendEvent, StopEffect
-from durachart.runtime.generation_frames import TokenAttemptStarted, TokenEnd, TokenFrame
-from durachart.runtime.generation_source import EffectGenerations
+from durachart.runtime.generation.frames import TokenAttemptStarted, TokenEnd, TokenFrame
+from durachart.runtime.generation.source import EffectGenerations
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.runtime.runtime import Runtime
-from durachart.runtime.tokens import TokenRelay
 from durachart.runtime.views import Accepted, InstanceState, JournalEntry, Stopped, WatchSpec, WatchTransition
 from durachart.store.keys import InstanceKey
 from durachart.store.sqlite.store import SqliteStore

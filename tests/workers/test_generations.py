@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from durachart.runtime.generation_frames import GenerationOutcome, TokenUsage
+from durachart.runtime.generation.frames import GenerationOutcome, TokenUsage
 from durachart.runtime.views import JournalEntry
 from durachart.workers.providers.settings import ProviderSettings
 from tests.providers.aimock import Aimock, running_aimock

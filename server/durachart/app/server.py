@@ -45,13 +45,13 @@ from durachart.rpc.service import DEFAULT_MAX_REQUEST_BYTES, Service
 from durachart.rpc.state_machine_service import STATE_MACHINE_SERVICE, StateMachineHandlers
 from durachart.rpc.token_service import TOKEN_SERVICE, TokenHandlers
 from durachart.runtime.collector import seldom_collected
-from durachart.runtime.generation_feeds import Feeds
-from durachart.runtime.generation_mirror import OtherNodes
-from durachart.runtime.generation_source import EffectGenerations
+from durachart.runtime.generation.feeds import Feeds
+from durachart.runtime.generation.mirror import OtherNodes
+from durachart.runtime.generation.source import EffectGenerations
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.runtime.nodes import Nodes
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.tokens import TokenRelay
 from durachart.runtime.turns import short_turns
 from durachart.runtime.views import MachineRecord
 from durachart.store.errors import StoreError

@@ -19,7 +19,7 @@ from durachart.rpc.gen import state_machine_service_pb2 as instances
 from durachart.rpc.gen import token_service_pb2 as tokens
 from durachart.rpc.gen import types_pb2 as types
 from durachart.runtime.commands import Caller, SendEvent
-from durachart.runtime.generation_frames import (
+from durachart.runtime.generation.frames import (
     GenerationOutcome,
     TokenAttemptStarted,
     TokenEnd,

@@ -14,7 +14,7 @@ from durachart.rpc.context import CallContext
 from durachart.rpc.gen import effect_service_pb2 as pb
 from durachart.rpc.validation import check_first_stream_request
 from durachart.runtime.commands import FailEffect, FinishEffect, ReviveEffect
-from durachart.runtime.effect_stream import EffectStream, Work
+from durachart.runtime.effects.stream import EffectStream, Work
 from durachart.runtime.runtime import Runtime
 
 EFFECT_SERVICE = pb.DESCRIPTOR.services_by_name["EffectService"]

@@ -17,7 +17,7 @@ from durachart.rpc.errors import Violation, error_of, invalid_request, shutting_
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.rpc.status import RpcError
 from durachart.rpc.validation import MAX_CORRELATION_ID_CHARS, check
-from durachart.runtime.offers import Offer, OnAnswer
+from durachart.runtime.queue.offers import Offer, OnAnswer
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.views import Accepted
 

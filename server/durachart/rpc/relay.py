@@ -22,7 +22,7 @@ from durachart.rpc import convert
 from durachart.rpc.context import CallContext, Entry
 from durachart.rpc.gen import token_service_pb2 as pb
 from durachart.runtime.errors import RelayUnavailable
-from durachart.runtime.generation_frames import GenerationOutcome, TokenAttemptStarted, TokenEnd, TokenFrame
+from durachart.runtime.generation.frames import GenerationOutcome, TokenAttemptStarted, TokenEnd, TokenFrame
 from durachart.runtime.nodes import Nodes, RelayRow
 from durachart.store.errors import StoreFailed
 from durachart.store.keys import InstanceKey

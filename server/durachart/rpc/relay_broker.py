@@ -20,9 +20,9 @@ from durachart.rpc import convert
 from durachart.rpc.gen import token_service_pb2 as pb
 from durachart.rpc.relay import WATCH, NodeRelay, RelaySigner, frame_of
 from durachart.runtime.errors import DurachartError
-from durachart.runtime.generation_frames import TokenAttemptStarted, TokenEnd, TokenFrame
+from durachart.runtime.generation.frames import TokenAttemptStarted, TokenEnd, TokenFrame
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.runtime.nodes import RelayRow
-from durachart.runtime.tokens import TokenRelay
 from durachart.store.keys import InstanceKey
 
 _ASK_EVERY_S: Final = 1.0

@@ -15,11 +15,11 @@ from durachart.rpc.relay import APPEND, WATCH, NodeRelay, RelaySigner
 from durachart.rpc.validation import check_first_append
 from durachart.runtime.commands import StopEffect
 from durachart.runtime.errors import LeaseLost, RelayUnavailable
-from durachart.runtime.generation_feeds import Feed, Feeds
-from durachart.runtime.generation_frames import TokenFrame
+from durachart.runtime.generation.feeds import Feed, Feeds
+from durachart.runtime.generation.frames import TokenFrame
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.runtime.outlet import Outlet
 from durachart.runtime.runtime import Runtime
-from durachart.runtime.tokens import TokenRelay
 from durachart.runtime.views import View
 from durachart.store.keys import InstanceKey
 

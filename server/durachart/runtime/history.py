@@ -11,7 +11,6 @@ import orjson
 from durachart.definitions.definition import Definition
 from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.commands import NO_LABELS
-from durachart.runtime.deletion import DELETED
 from durachart.runtime.errors import InstanceCorrupt
 from durachart.runtime.instance import (
     NOT_AS_WRITTEN,
@@ -20,10 +19,11 @@ from durachart.runtime.instance import (
     read_labels,
     read_snapshot,
 )
+from durachart.runtime.judge.deletion import DELETED
+from durachart.runtime.judge.stepping import patched
 from durachart.runtime.log import Change, Deletion, Transition
 from durachart.runtime.present import journal_effects_of, running_effects_of
 from durachart.runtime.registry import Registry
-from durachart.runtime.stepping import patched
 from durachart.store.interface import LogEntry, Store
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import JournalRow

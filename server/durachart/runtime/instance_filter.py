@@ -15,9 +15,9 @@ import orjson
 from durachart.definitions.definition import Definition
 from durachart.engine.errors import SnapshotInvalid
 from durachart.engine.model import StateNode
-from durachart.runtime.deletion import last_state
 from durachart.runtime.errors import InstanceCorrupt
 from durachart.runtime.instance import read_labels
+from durachart.runtime.judge.deletion import last_state
 from durachart.runtime.log import Change, Deletion
 from durachart.runtime.registry import Registry
 from durachart.runtime.views import WatchFilter

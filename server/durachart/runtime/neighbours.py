@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from durachart.runtime.effects.outbox import Outbox
 from durachart.runtime.errors import DurachartError
 from durachart.runtime.log_tail import LogTail
-from durachart.runtime.outbox import Outbox
 from durachart.store.interface import Hint, Store
 
 _log = logging.getLogger(__name__)

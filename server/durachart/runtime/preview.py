@@ -18,9 +18,9 @@ from durachart.runtime.commands import SendEvent
 from durachart.runtime.errors import InstanceNotFound, Refusal, VersionNotFound
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, Seat
-from durachart.runtime.judge import Judge
-from durachart.runtime.moment import Moment
-from durachart.runtime.payload import Malformed, parse_object
+from durachart.runtime.judge.judge import Judge
+from durachart.runtime.judge.moment import Moment
+from durachart.runtime.judge.payload import Malformed, parse_object
 from durachart.runtime.present import instance_state
 from durachart.runtime.views import Preview, PreviewTransition, RunningEffect, View
 from durachart.store.interface import NO_JOURNAL, Store

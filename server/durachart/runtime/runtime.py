@@ -13,14 +13,12 @@ from opentelemetry.trace import Tracer
 from durachart.definitions.definition import PublishedPlugins
 from durachart.definitions.findings import Finding
 from durachart.engine.errors import SnapshotInvalid
-from durachart.runtime.answers import Answers
 from durachart.runtime.arguments import (
     require_event_type,
     require_key,
     require_labels,
     require_request_id,
 )
-from durachart.runtime.cache import InstanceCache
 from durachart.runtime.checks import LargeChecks
 from durachart.runtime.clock import Clock, SystemClock, instant
 from durachart.runtime.commands import (
@@ -37,25 +35,27 @@ from durachart.runtime.commands import (
     StopEffect,
 )
 from durachart.runtime.doorbell import Doorbell
-from durachart.runtime.effect_reads import EffectReads
 from durachart.runtime.effect_views import EffectRecord, EffectStep, LeasedEffect
+from durachart.runtime.effects.outbox import EffectListener, Outbox
+from durachart.runtime.effects.reads import EffectReads
 from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
 from durachart.runtime.instance import Instance, restored
 from durachart.runtime.instance_list import InstanceLists, Narrowed
-from durachart.runtime.judge import Judge
+from durachart.runtime.judge.judge import Judge
+from durachart.runtime.judge.moment import Moment
 from durachart.runtime.log import Change, RecentLog
 from durachart.runtime.log_tail import LogTail
-from durachart.runtime.moment import Moment
 from durachart.runtime.neighbours import Neighbours
-from durachart.runtime.offers import Offer, Offers, OnAnswer
 from durachart.runtime.opaque import PageTokens
-from durachart.runtime.outbox import EffectListener, Outbox
 from durachart.runtime.outlet import Outlet
 from durachart.runtime.paging import page_limit
 from durachart.runtime.present import bare_state, instance_state, journal_entry
 from durachart.runtime.preview import Asked, at_version, preview
-from durachart.runtime.queue import CommandQueue
+from durachart.runtime.queue.answers import Answers
+from durachart.runtime.queue.cache import InstanceCache
+from durachart.runtime.queue.offers import Offer, Offers, OnAnswer
+from durachart.runtime.queue.queue import CommandQueue
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import (
@@ -75,8 +75,8 @@ from durachart.runtime.views import (
     WatchFrame,
     WatchSpec,
 )
-from durachart.runtime.watch_texts import WatchText
-from durachart.runtime.watches import Watches
+from durachart.runtime.watch.texts import WatchText
+from durachart.runtime.watch.watches import Watches
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import Expirable, Store, StoredInstance, Writes
 from durachart.store.keys import InstanceKey

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from durachart.definitions.findings import Finding
-from durachart.runtime.generation_frames import TokenFrame
+from durachart.runtime.generation.frames import TokenFrame
 from durachart.store.keys import InstanceKey
 
 InstanceStatus = Literal["active", "done"]

@@ -6,7 +6,7 @@ from typing import Final
 
 from opentelemetry.trace import Tracer
 
-from durachart.runtime.tokens import TokenRelay
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.workers.handlers import EffectHandler
 from durachart.workers.http_handler import HttpHandler
 from durachart.workers.llm_handler import GenerateHandler

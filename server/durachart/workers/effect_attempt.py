@@ -25,8 +25,8 @@ from opentelemetry.trace import Span, Tracer, use_span
 
 from durachart.crash_points import reach
 from durachart.runtime.commands import SYSTEM_ACTOR, Caller, EffectError, FinishEffect, RetryEffect
-from durachart.runtime.effect_retries import wait_before_next_ms
 from durachart.runtime.effect_views import LeasedEffect
+from durachart.runtime.effects.retries import wait_before_next_ms
 from durachart.runtime.errors import (
     DurachartError,
     InvalidArgument,

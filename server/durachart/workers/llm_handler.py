@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
-from durachart.runtime.generation_source import GENERATE
-from durachart.runtime.generation_text import GenerationTooLarge
-from durachart.runtime.tokens import AttemptWriter, TokenRelay
+from durachart.runtime.generation.source import GENERATE
+from durachart.runtime.generation.text import GenerationTooLarge
+from durachart.runtime.generation.tokens import AttemptWriter, TokenRelay
 from durachart.workers.errors import EffectFailure
 from durachart.workers.generation_params import read_request
 from durachart.workers.handlers import Attempt

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import URL, NullPool, Select, event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from durachart.runtime.store_verification import StoreVerifier
+from durachart.runtime.verification.store_verification import StoreVerifier
 from durachart.store.rows import EffectRow, JournalRow
 from durachart.store.scan import StoreScan
 from durachart.store.schema import effects, instances, journal, timers

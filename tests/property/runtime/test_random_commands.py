@@ -43,9 +43,9 @@ from durachart.runtime.commands import (
 )
 from durachart.runtime.effect_views import LeasedEffect
 from durachart.runtime.errors import DurachartError
-from durachart.runtime.replay import repeat
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.store_verification import StoreVerifier
+from durachart.runtime.verification.replay import repeat
+from durachart.runtime.verification.store_verification import StoreVerifier
 from durachart.runtime.views import Accepted, Created, Deleted, Stopped
 from durachart.store.chain import first_broken
 from durachart.store.interface import StoredInstance

@@ -13,7 +13,7 @@ from durachart.rpc.context import CallContext
 from durachart.rpc.gen import token_service_pb2 as tokens
 from durachart.rpc.gen import types_pb2 as types
 from durachart.runtime.commands import Caller
-from durachart.runtime.generation_frames import (
+from durachart.runtime.generation.frames import (
     GenerationOutcome,
     TokenAttemptStarted,
     TokenEnd,

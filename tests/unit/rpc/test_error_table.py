@@ -213,9 +213,9 @@ _ENDS_EFFECTS = (
     *(
         "workers",
         "app/plugin_effects.py",
-        "runtime/outbox.py",
-        "runtime/effect_judge.py",
-        "runtime/deletion.py",
+        "runtime/effects/outbox.py",
+        "runtime/judge/effect_judge.py",
+        "runtime/judge/deletion.py",
     ),
 )
 

@@ -11,10 +11,10 @@ from typing import Any
 from durachart.definitions.definition import Definition, load_definition
 from durachart.runtime.commands import CreateInstance, SendEvent
 from durachart.runtime.instance import Instance, Pinned, Seat
-from durachart.runtime.judge import Judge
-from durachart.runtime.moment import Moment
+from durachart.runtime.judge.judge import Judge
+from durachart.runtime.judge.moment import Moment
+from durachart.runtime.judge.stepping import Verdict
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.stepping import Verdict
 from durachart.store.interface import NO_JOURNAL
 from durachart.store.keys import InstanceKey
 

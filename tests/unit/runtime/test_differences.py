@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durachart.runtime.differences import Difference, differences
+from durachart.runtime.verification.differences import Difference, differences
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from durachart.runtime.effect_arrivals import Arrivals, Listener
+from durachart.runtime.effects.arrivals import Arrivals, Listener
 from tests.virtual_time import in_virtual_time
 
 LONG_S = 1_000.0

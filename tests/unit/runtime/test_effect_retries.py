@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from durachart.definitions.effect_spec import RetryPolicy
-from durachart.runtime.effect_retries import wait_before_next_ms
+from durachart.runtime.effects.retries import wait_before_next_ms
 
 POLICY = RetryPolicy(
     max_attempts=1_000, initial_backoff_ms=1000, max_backoff_ms=10_000, multiplier=3, non_retryable=("BAD",)

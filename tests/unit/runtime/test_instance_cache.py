@@ -6,8 +6,8 @@ import gc
 import json
 import tracemalloc
 
-from durachart.runtime.cache import InstanceCache
 from durachart.runtime.instance import Seat, restored
+from durachart.runtime.queue.cache import InstanceCache
 from durachart.store.interface import NO_JOURNAL, StoredInstance
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import InstanceRow

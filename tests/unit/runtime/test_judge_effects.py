@@ -9,8 +9,8 @@ import pytest
 
 from durachart.runtime.commands import EffectError, FinishEffect, FireTimer, ReviveEffect, StopEffect
 from durachart.runtime.errors import EffectNotFound, EffectNotRetryable, InstanceNotFound, LeaseLost
-from durachart.runtime.moment import Moment
-from durachart.runtime.stepping import Verdict
+from durachart.runtime.judge.moment import Moment
+from durachart.runtime.judge.stepping import Verdict
 from durachart.store.rows import EffectRow
 from tests.unit.runtime.samples import START_MS, Trial, key
 

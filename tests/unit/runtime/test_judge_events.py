@@ -18,9 +18,9 @@ from durachart.runtime.errors import (
     PayloadInvalid,
     VersionConflict,
 )
-from durachart.runtime.refusals import refusal_of
+from durachart.runtime.judge.refusals import refusal_of
+from durachart.runtime.judge.stepping import Verdict
 from durachart.runtime.settings import RuntimeSettings
-from durachart.runtime.stepping import Verdict
 from durachart.store.chain import first_broken
 from tests.unit.runtime.samples import START_MS, Trial, key
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from durachart.runtime.instance import Unstorable, dumps
-from durachart.runtime.payload import MAX_DEPTH, Malformed, parse_json, parse_object
+from durachart.runtime.judge.payload import MAX_DEPTH, Malformed, parse_json, parse_object
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from durachart.runtime.shared_reads import SharedReads
+from durachart.runtime.watch.shared_reads import SharedReads
 from durachart.store.errors import StoreFailed
 from durachart.store.interface import InstancesPage, Store, StoredInstance
 from durachart.store.keys import InstanceKey

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from durachart.runtime.generation_frames import (
+from durachart.runtime.generation.frames import (
     Generation,
     GenerationOutcome,
     TokenAttemptStarted,
     TokenEnd,
     TokenFrame,
 )
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.runtime.nodes import RelayRow
-from durachart.runtime.tokens import TokenRelay
 from durachart.store.keys import InstanceKey
 from tests.virtual_time import in_virtual_time, settle
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from durachart.runtime.effect_views import EffectRecord
-from durachart.runtime.generation_frames import Generation, GenerationOutcome, TokenEnd, TokenUsage
-from durachart.runtime.generation_source import EffectGenerations
+from durachart.runtime.generation.frames import Generation, GenerationOutcome, TokenEnd, TokenUsage
+from durachart.runtime.generation.source import EffectGenerations
 from durachart.store.keys import InstanceKey
 from tests.virtual_time import START
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durachart.runtime.generation_text import GenerationText, GenerationTooLarge
+from durachart.runtime.generation.text import GenerationText, GenerationTooLarge
 
 
 def test_offsets_count_code_points_not_bytes() -> None:

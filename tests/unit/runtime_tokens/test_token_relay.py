@@ -10,7 +10,7 @@ from contextlib import aclosing
 import pytest
 
 from durachart.runtime.errors import InvalidArgument, NoGeneration
-from durachart.runtime.generation_frames import (
+from durachart.runtime.generation.frames import (
     Generation,
     GenerationOutcome,
     TokenAttemptStarted,
@@ -18,8 +18,8 @@ from durachart.runtime.generation_frames import (
     TokenFrame,
     TokenUsage,
 )
-from durachart.runtime.generation_text import GenerationTooLarge
-from durachart.runtime.tokens import TokenRelay
+from durachart.runtime.generation.text import GenerationTooLarge
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.store.keys import InstanceKey
 from tests.virtual_time import in_virtual_time, settle
 

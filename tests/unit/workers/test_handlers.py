@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode
 
-from durachart.runtime.generation_frames import Generation
-from durachart.runtime.tokens import TokenRelay
+from durachart.runtime.generation.frames import Generation
+from durachart.runtime.generation.tokens import TokenRelay
 from durachart.store.keys import InstanceKey
 from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
 from durachart.workers.effect_worker import EffectWorker

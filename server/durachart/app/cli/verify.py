@@ -10,8 +10,8 @@ import typer
 from durachart.app.cli.options import JsonOption, NamespaceOption, PluginsOption, Target
 
 if TYPE_CHECKING:
-    from durachart.runtime.store_verification import Counts, StoreVerifier
-    from durachart.runtime.verification import Problem
+    from durachart.runtime.verification.store_verification import Counts, StoreVerifier
+    from durachart.runtime.verification.verification import Problem
     from durachart.store.keys import InstanceKey
     from durachart.store.scan import StoreScan
 
@@ -61,7 +61,7 @@ def verify(
 
     from durachart.app.cli.documents import use_plugins
     from durachart.app.cli.exits import ExitCode, Failure
-    from durachart.runtime.store_verification import StoreVerifier
+    from durachart.runtime.verification.store_verification import StoreVerifier
     from durachart.store.errors import StoreError
 
     base = context.find_object(Target) or Target()

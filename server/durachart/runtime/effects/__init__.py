@@ -1,0 +1,1 @@
+"""The outbox, as workers and operators see it."""

@@ -1,0 +1,1 @@
+"""Text that language models make, from who makes it to who reads it."""

@@ -1,0 +1,1 @@
+"""Whether the journal explains what is stored."""

@@ -1,0 +1,1 @@
+"""Watches: what instances are and what they become."""
