@@ -281,6 +281,30 @@ async def test_a_token_from_before_what_retention_removed_says_where_to_begin(ma
             assert isinstance((await Watching(batches).until(WatchSynced))[-1], WatchSynced)
 
 
+@pytest.mark.parametrize("what", [{"instances": (key(),)}, {"filter": WatchFilter("", "job")}])
+async def test_a_watch_that_stands_is_told_when_what_it_has_not_read_is_removed(
+    make_store: StoreMaker, what: dict[str, Any]
+) -> None:
+    settings = RuntimeSettings(snapshot_every=2, whole_context_bytes=0, log_entries=4, watch_pending=2)
+    async with serving(make_store, settings) as service:
+        await service.create()
+        async with watching(service, **what) as batches:
+            watch = Watching(batches)
+            await watch.until(WatchSynced)
+            for _ in range(20):
+                await service.send("ADD")
+            service.clock.now += 10_000_000
+            assert await service.runtime.expire("journal", timedelta(seconds=1), 100)
+            with pytest.raises(WatchCompacted) as refused:
+                await watch.transitions(20)
+        oldest = refused.value.oldest_resume_token
+        async with watching(service, resume_token=oldest, **what) as batches:
+            frames = await Watching(batches).until(WatchSynced)
+        versions = [frame.state.version for frame in frames if isinstance(frame, WatchTransition)]
+        assert versions == list(range(versions[0], 21))
+        assert versions[0] > 1
+
+
 async def test_the_interval_asked_for_is_kept_in_bounds(service: Service) -> None:
     from durachart.runtime.watch.watch import Watch
 

@@ -63,12 +63,14 @@ def to_entry(row: Sequence[Any]) -> LogEntry:
     return LogEntry(revision, JournalRow._make(fields))
 
 
+_COMPACTED: Final = select(store_info.c.value).where(store_info.c.name == "compacted_revision")
+
+
 async def newest_revision(connection: AsyncConnection) -> int:
     """Of all rows that this transaction sees, where they become visible in order; 0 when there is none."""
     newest = select(func.max(journal.c.revision)).scalar_subquery()
     # The newest rows may have been removed; the log has been further nevertheless.
-    compacted = select(store_info.c.value).where(store_info.c.name == "compacted_revision").scalar_subquery()
-    found = (await connection.execute(select(newest, compacted))).one()
+    found = (await connection.execute(select(newest, _COMPACTED.scalar_subquery()))).one()
     return max(int(found[0] or 0), int(found[1] or 0))
 
 
@@ -103,7 +105,8 @@ async def read_log(
         if len(entries) > limit:
             through = min(through, entries[limit - 1].revision)
         entries = [entry for entry in entries if entry.revision <= through]
-    return LogPage(entries, through)
+    compacted = (await connection.execute(_COMPACTED)).scalar_one_or_none()
+    return LogPage(entries, through, int(compacted or 0))
 
 
 async def _scan(

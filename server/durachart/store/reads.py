@@ -187,7 +187,7 @@ class Reads:
         if known:
             left_out = frozenset(known)
             entries = [entry for entry in page.entries if entry.revision not in left_out]
-            return LogPage(entries, page.through)
+            return page._replace(entries=entries)
         return page
 
     async def newest_revision(self) -> int:

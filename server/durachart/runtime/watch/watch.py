@@ -156,8 +156,7 @@ class Watch:
             return None
         point = self._tokens.read(token)
         compacted = await self._shared.store.compacted_revision()
-        if point.revision < compacted:
-            raise WatchCompacted(self._tokens.make(ResumePoint(compacted)))
+        self._require_not_compacted(point.revision, compacted)
         # A token of another node may be a moment ahead of what this one has heard of.
         if (
             point.revision > self._shared.log.newest
@@ -168,6 +167,10 @@ class Watch:
             )
         self._cursor = point.revision
         return point
+
+    def _require_not_compacted(self, cursor: int, compacted: int) -> None:
+        if cursor < compacted:
+            raise WatchCompacted(self._tokens.make(ResumePoint(compacted)))
 
     def _token(self) -> str:
         return self._tokens.make(ResumePoint(self._cursor))
@@ -259,6 +262,7 @@ class Watch:
                     changes = found
             else:
                 page = await self._shared.store.read_log(self._cursor, limit, self._match)
+                self._require_not_compacted(self._cursor, page.compacted)
                 through = page.through
                 if self._spec.conflate and len(page.entries) > bound:
                     changes = await self._stored.of(self._missed.not_shown(page.entries))
