@@ -246,6 +246,33 @@ async def test_an_instance_removed_under_a_cached_copy_is_gone_for_its_callers(s
     assert await counts(service) == {}
 
 
+@pytest.mark.parametrize("request_id", ["", "r-anew"])
+async def test_a_name_is_free_as_soon_as_its_instance_is_removed(service: Service, request_id: str) -> None:
+    """A creation is not refused because of an instance that is only remembered."""
+    await finish(service, key("a"))
+    service.clock.now += DAY_MS + 1
+    before_ms = service.clock.now - DAY_MS
+    assert await service.store.expire("instances", before_ms, 10) == 1
+    created = await service.create(key("a"), request_id=request_id)
+    assert (created.state.version, created.replayed) == (0, False)
+    assert await service.store.expire("deleted", before_ms, 10) == 1
+    assert [entry.cause for entry in await service.journal(key("a"))] == ["create"]
+    with pytest.raises(InstanceExists):
+        await service.create(key("a"))
+
+
+async def test_who_read_an_instance_before_it_was_removed_does_not_bring_it_back(service: Service) -> None:
+    await finish(service, key("a"))
+    service.clock.now += DAY_MS + 1
+    cache = service.runtime._cache
+    seat = cache.get(key("a"))
+    assert seat is not None
+    assert await service.runtime.expire("instances", DAY, 10) == 1
+    cache.put(key("a"), seat)
+    with pytest.raises(InstanceNotFound):
+        await service.runtime.get_state(key("a"))
+
+
 async def test_each_batch_is_bounded_and_events_go_on_between_them(service: Service) -> None:
     for number in range(25):
         await finish(service, key(f"done-{number}"))

@@ -155,6 +155,7 @@ class Writes:
         timers_gone: Pending timers that fired or were cancelled, as they were.
         timers: New pending timers.
         requests: Request ids now used.
+        occupied: Instances that a creation was refused for, by key and uid: they must still be there.
     """
 
     journal: list[JournalRow] = field(default_factory=list)
@@ -168,6 +169,7 @@ class Writes:
     timers_gone: list[TimerRow] = field(default_factory=list)
     timers: list[TimerRow] = field(default_factory=list)
     requests: list[RequestRow] = field(default_factory=list)
+    occupied: list[tuple[InstanceKey, str]] = field(default_factory=list)
 
 
 class CommitResult(NamedTuple):

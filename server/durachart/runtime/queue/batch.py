@@ -21,7 +21,7 @@ from durachart.runtime.commands import (
     SendEvent,
     StopEffect,
 )
-from durachart.runtime.errors import EffectNotRetryable, LeaseLost, RequestIdReused
+from durachart.runtime.errors import EffectNotRetryable, InstanceExists, LeaseLost, RequestIdReused
 from durachart.runtime.instance import Instance, Pinned, Seat
 from durachart.runtime.judge.deletion import DELETED
 from durachart.runtime.judge.effect_judge import FINAL_STATES
@@ -248,6 +248,8 @@ class Batch:
             writes.late_ends.append(verdict.late)
         if verdict.deleted is not None:
             self._delete(verdict.deleted, verdict)
+        if isinstance(verdict.error, InstanceExists) and verdict.seat.instance is not None:
+            writes.occupied.append((key, verdict.seat.instance.uid))
 
     def _delete(self, instance: Instance, verdict: Verdict) -> None:
         """The place is empty from here on, and what is created there is another instance."""

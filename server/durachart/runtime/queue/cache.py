@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from durachart.runtime.instance import Seat
+from durachart.runtime.instance import Instance, Seat
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import EffectRow
 
@@ -18,6 +18,7 @@ class InstanceCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._seats: OrderedDict[InstanceKey, tuple[Seat, int]] = OrderedDict()
+        self._finished_before_ms = 0
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -31,12 +32,15 @@ class InstanceCache:
         return found[0]
 
     def put(self, key: InstanceKey, seat: Seat) -> None:
-        """Keep what was committed. A seat without an instance is not worth keeping."""
+        """Keep what was committed, unless it finished so long ago that retention may have removed it.
+
+        A seat without an instance is not worth keeping.
+        """
         known = self._seats.pop(key, None)
         if known is not None:
             self._bytes -= known[1]
         instance = seat.instance
-        if instance is None:
+        if instance is None or self._may_be_gone(instance):
             return
         if known is not None and instance.effects:
             before = known[0].instance
@@ -58,16 +62,21 @@ class InstanceCache:
             self._bytes -= known[1]
 
     def evict_finished(self, before_ms: int) -> None:
-        """Forget instances that finished before ``before_ms``: retention may have removed them."""
+        """Forget instances that finished before ``before_ms``, for ever: retention may have removed them.
+
+        Whoever had read one before that may still come to put it back.
+        """
+        self._finished_before_ms = max(before_ms, self._finished_before_ms)
         finished = [
             key
             for key, (seat, _) in self._seats.items()
-            if (instance := seat.instance) is not None
-            and instance.snapshot.status != "active"
-            and instance.updated_at_ms < before_ms
+            if seat.instance is not None and self._may_be_gone(seat.instance)
         ]
         for key in finished:
             self.evict(key)
+
+    def _may_be_gone(self, instance: Instance) -> bool:
+        return instance.snapshot.status != "active" and instance.updated_at_ms < self._finished_before_ms
 
     def note_lease(self, row: EffectRow) -> None:
         """Keep up with an effect that began or ended an attempt, if its instance is here."""

@@ -129,4 +129,5 @@ def only_of(writes: Writes, keep: Callable[[InstanceKey], bool]) -> Writes:
         timers_gone=[row for row in writes.timers_gone if keep(row.key)],
         timers=[row for row in writes.timers if keep(row.key)],
         requests=[row for row in writes.requests if keep(row.key)],
+        occupied=[place for place in writes.occupied if keep(place[0])],
     )

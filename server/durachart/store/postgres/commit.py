@@ -67,6 +67,8 @@ class _Touched:
             if row.outcome == "refused" and row.uid:
                 # It may have been removed since, by retention, which leaves its journal for a while.
                 uids.setdefault(key, row.uid)
+        for key, uid in writes.occupied:
+            uids.setdefault(key, uid)
         for insert in writes.inserts:
             versions[insert[1:4]] = -1
         for moved, from_version in writes.updates:

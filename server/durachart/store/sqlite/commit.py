@@ -74,6 +74,7 @@ def _write(connection: sqlite3.Connection, writes: Writes, newest_revision: int)
 def _require_living(connection: sqlite3.Connection, writes: Writes) -> None:
     """Require the instances that were asked and stay as they are: retention may have removed one by now."""
     asked = {(row.key, row.uid) for row in writes.journal if row.outcome == "refused" and row.uid}
+    asked.update(writes.occupied)
     answered = {request.key for request in writes.requests if request.answer is not None}
     if not (asked or answered):
         return
