@@ -139,14 +139,16 @@ class GrpcApp:
     async def _unary(
         self, method: Method, request: Message | AsyncIterator[Message], ctx: CallContext, exchange: Exchange
     ) -> None:
-        failure: RpcError | None = None
         data = b""
         try:
             response = await self._service.invoke_unary(method, request, ctx)
             data = envelope(0, serialised(response, ctx))
+            trailers = _trailers(None, ctx.trailers())
         except RpcError as error:
-            failure = error
-        exchange.answer(_start(ctx.take_headers()), data, _trailers(failure, ctx.trailers()))
+            # Not kept in a variable: by its traceback it would keep this frame, with request and response,
+            # until the collector comes.
+            trailers = _trailers(error, ctx.trailers())
+        exchange.answer(_start(ctx.take_headers()), data, trailers)
 
     async def _stream(
         self, method: Method, request: Message | AsyncIterator[Message], ctx: CallContext, exchange: Exchange
@@ -154,7 +156,6 @@ class GrpcApp:
         # At once: a watch may have nothing to say for long, and the client must see that it stands.
         exchange.start(_start(ctx.take_headers()))
         ctx.outlet = _Outlet(exchange, ctx, self._last)
-        failure: RpcError | None = None
         stalls = StallWatch(self._stalled_s)
         sent = 0
         try:
@@ -165,11 +166,12 @@ class GrpcApp:
                     sent += 1
                     if sent % _SENT_BEFORE_OTHERS_RUN == 0:
                         await asyncio.sleep(0)
+            trailers = _trailers(None, ctx.trailers())
         except RpcError as error:
-            failure = error
+            trailers = _trailers(error, ctx.trailers())
         finally:
             stalls.end()
-        exchange.end(_trailers(failure, ctx.trailers()))
+        exchange.end(trailers)
 
 
 class _Last:

@@ -148,7 +148,6 @@ class WebApp:
         head = wire.head(ctx)
         head += self._cors.headers(headers, [name for name, _ in head])
         await send({"type": "http.response.start", "status": 200, "headers": head})
-        failure: RpcError | None = None
         try:
             async with aclosing(self._service.invoke_stream(method, request, ctx)) as responses:
                 async for response in responses:
@@ -157,9 +156,10 @@ class WebApp:
                     # The server returns at once while it has room, and for ever once the client is gone: let
                     # others run, and let the watcher see it.
                     await asyncio.sleep(0)
+            end = wire.end(None, ctx.trailers())
         except RpcError as error:
-            failure = error
-        await self._write(send, {"type": "http.response.body", "body": wire.end(failure, ctx.trailers())})
+            end = wire.end(error, ctx.trailers())
+        await self._write(send, {"type": "http.response.body", "body": end})
 
     async def _write(self, send: Send, message: dict[str, Any]) -> None:
         scope = asyncio.timeout(self._stalled_s)

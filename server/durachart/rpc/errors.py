@@ -50,7 +50,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, PreconditionFailure, ResourceInfo
@@ -63,6 +63,8 @@ from durachart.runtime import errors as runtime
 from durachart.store import errors as store
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_CHAIN: Final = 32
 
 _RETRY_SOON = timedelta(seconds=1)
 _STORE_FAILED = (
@@ -111,18 +113,37 @@ class Row:
 
 
 def error_of(error: Exception, method: str) -> RpcError:
-    """What the caller sees of ``error``.
+    """What the caller sees of ``error``, which forgets through which frames it came.
+
+    A frame that has the error in a variable, as whoever hands one on does, would else keep itself and all
+    that the call holds until the collector comes.
 
     Args:
         error: A domain error, an `RpcError` (which is passed through), or anything else, which becomes
             INTERNAL: its text is logged under an id and not sent.
         method: Full name of the method, for the log.
     """
+    row = None if isinstance(error, RpcError) else row_of(type(error))
     if isinstance(error, RpcError):
-        return error
-    row = row_of(type(error))
-    if row is None:
-        return internal(error, method)
+        failure = error
+    elif row is None:
+        failure = internal(error, method)
+    else:
+        failure = _as_said(row, error)
+    _forget_frames(error)
+    return failure
+
+
+def _forget_frames(error: BaseException) -> None:
+    cause: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if cause is None:
+            return
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+
+
+def _as_said(row: Row, error: BaseException) -> RpcError:
     return RpcError(
         row.code,
         row.reason or getattr(error, "reason", "INTERNAL"),

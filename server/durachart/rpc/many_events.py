@@ -29,7 +29,7 @@ DEFAULT_WINDOW = 256
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_RESULTS = 64
 
-Answer = Accepted | BaseException
+Answer = Accepted | Exception
 
 
 class EventSender:
@@ -56,13 +56,17 @@ class EventSender:
 
     def fill(self, result: pb.SendEventResult | pb.StreamEventsResult, answer: Answer) -> None:
         """Put an answer into its empty result; one that cannot be put on the wire is an error of its own."""
+        if isinstance(answer, Exception):
+            self._refuse(result, answer)
+            return
         try:
-            if isinstance(answer, BaseException):
-                raise answer
             convert.fill_accepted(result.response, answer)
         except Exception as error:  # noqa: BLE001 - is the result
             # Of the two, only the one set last is there.
-            result.error.CopyFrom(error_of(error, self._method).status())
+            self._refuse(result, error)
+
+    def _refuse(self, result: pb.SendEventResult | pb.StreamEventsResult, error: Exception) -> None:
+        result.error.CopyFrom(error_of(error, self._method).status())
 
 
 async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest]) -> pb.SendEventsResponse:

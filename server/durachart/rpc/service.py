@@ -249,10 +249,14 @@ class Service:
         except asyncio.CancelledError:
             ctx.cancelled = True
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - is said to the caller
             failure = error_of(error, ctx.method)
             code, reason = failure.code, failure.reason
-            raise failure from error
+            try:
+                raise failure from None
+            finally:
+                # By its traceback it would keep this frame, with the request, until the collector comes.
+                del failure
         finally:
             self._leave(ctx, code, reason)
         return checked
@@ -300,18 +304,22 @@ class Service:
         except GeneratorExit:
             ctx.cancelled = True
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - is said to the caller
             failure = error_of(error, ctx.method)
             code, reason = failure.code, failure.reason
             if self._draining and steps.interrupted and ctx.farewell is not None:
                 yield ctx.farewell()
-            raise failure from error
+            try:
+                raise failure from None
+            finally:
+                del failure
         finally:
             if timer is not None:
                 timer.cancel()
-            if steps.asking is not None:
-                steps.asking.cancel()
+            steps.end()
             del self._streams[steps]
+            # They know the call, and the call knows them.
+            ctx.farewell = ctx.on_drain = ctx.outlet = None
             self._leave(ctx, code, reason)
 
     def _enter(self, ctx: CallContext) -> None:
@@ -378,6 +386,12 @@ class _Interruptible:
     @property
     def interrupted(self) -> bool:
         return self._error is not None
+
+    def end(self) -> None:
+        """No step follows. What interrupted them knows who took them, by its traceback, and is let go of."""
+        if self.asking is not None:
+            self.asking.cancel()
+        self._error = None
 
     def interrupt(self, error: RpcError) -> None:
         """Make the step under way, or else the next one, raise ``error``; the first call counts."""

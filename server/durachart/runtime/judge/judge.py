@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -43,6 +43,13 @@ from durachart.runtime.judge.timer_judge import TimerJudge
 from durachart.runtime.settings import RuntimeSettings
 from durachart.store.interface import Head
 from durachart.store.keys import InstanceKey
+
+
+class _Wrong(NamedTuple):
+    """What is wrong with an input that is no JSON, or too large."""
+
+    path: str
+    message: str
 
 
 class Judge:
@@ -107,7 +114,7 @@ class Judge:
     def _input_attempt(
         self, head: Head, key: InstanceKey, input_json: str, request_id: str, moment: Moment
     ) -> tuple[Attempt, Any]:
-        """The attempt to create, and the input's value, or what is wrong with it (Malformed)."""
+        """The attempt to create, and the input's value, or what is wrong with it (_Wrong)."""
         attempt = Attempt(
             key,
             "create",
@@ -121,12 +128,13 @@ class Judge:
             self._require_size(input_json)
             return attempt, parse_json(input_json) if input_json else None
         except Malformed as problem:
-            return _without_data(attempt), problem
+            # Not the error itself: it knows the frames through which it came, and what is judged in them.
+            return _without_data(attempt), _Wrong(problem.path, problem.message)
 
     def _create(self, seat: Seat, attempt: Attempt, value: Any, pinned: Pinned, labels: Any) -> Verdict:
         definition = pinned.definition
         key = attempt.key
-        if isinstance(value, Malformed):
+        if isinstance(value, _Wrong):
             problems = [(value.path, value.message)]
         else:
             value = definition.start_input(value)

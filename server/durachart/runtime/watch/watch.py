@@ -114,8 +114,8 @@ class Watch:
 
     async def run(self) -> AsyncGenerator[list[WatchFrame], None]:
         """All frames, until the watch ends or is old enough."""
-        start = await self._start()
         try:
+            start = await self._start()
             async with aclosing(self._phases(start)) as batches:
                 async for frames in batches:
                     self._last_token = frames[-1].resume_token
@@ -128,6 +128,8 @@ class Watch:
                         return
         finally:
             self._detach()
+            # It is called by what this has.
+            self._watcher.serve = None
             if self._texts is not None:
                 await self._texts.close()
 

@@ -1,0 +1,132 @@
+"""Calls that fail, end early or are left leave nothing that only the collector of cyclic garbage would free.
+
+It comes seldom here, and what a call holds may be megabytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from durachart.app.server import Server, running
+from durachart.app.settings import Settings
+from durachart.fronts.http2.exchange import Exchange
+from durachart.rpc.context import CallContext
+from durachart.rpc.gen import machine_service_pb2 as machines
+from durachart.rpc.gen import state_machine_service_pb2 as pb
+from durachart.rpc.gen import types_pb2 as types
+from durachart.rpc.many_events import EventStream
+from durachart.rpc.status import RpcError
+from durachart.runtime.errors import DurachartError
+from durachart.runtime.queue.batch import Ticket
+from durachart.runtime.watch.watch import Watch
+from tests.rpc.callers import Caller, Driver, WebCaller, grpc_caller, outcome
+from tests.rpc.scripted import ANY_PORT
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SERVICE = "durachart.v1.StateMachineService"
+OF_A_CALL = (RpcError, DurachartError, CallContext, Exchange, EventStream, Ticket, Watch)
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Nothing of a call becomes cyclic garbage in this block."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert Counter(type(each).__name__ for each in gc.garbage if isinstance(each, OF_A_CALL)) == {}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> AsyncIterator[Server]:
+    settings = Settings(
+        listen=ANY_PORT,
+        http=ANY_PORT,
+        data_dir=tmp_path_factory.mktemp("data"),
+        machines=repository / "machines",
+    )
+    async with running(settings) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=["grpc", "grpc_web"])
+async def caller(request: pytest.FixtureRequest, server: Server, driver: Driver) -> AsyncIterator[Caller]:
+    if request.param == "grpc":
+        async with grpc_caller(server.grpc) as made:
+            yield made
+    else:
+        yield WebCaller(driver, f"http://{server.http}", request.param)
+
+
+def _event(name: str, **fields: object) -> pb.SendEventRequest:
+    ref = types.InstanceRef(machine_id="order", instance_id=name)
+    return pb.SendEventRequest(instance=ref, event=types.Event(type="NO_SUCH_EVENT"), **fields)  # type: ignore[arg-type]
+
+
+_FAILING: dict[str, Callable[[], object]] = {
+    "SendEvent": lambda: _event("nobody"),
+    "CreateInstance": lambda: pb.CreateInstanceRequest(
+        instance=types.InstanceRef(machine_id="order", instance_id="o"), input_json="["
+    ),
+    "ListInstances": lambda: pb.ListInstancesRequest(page_token="no token"),
+    "WatchState": lambda: pb.WatchStateRequest(
+        filter=pb.WatchFilter(machine_id="order"), resume_token="no token"
+    ),
+    "SendEvents": lambda: pb.SendEventsRequest(requests=[_event("nobody")] * 3),
+}
+
+
+@pytest.mark.parametrize("method", _FAILING)
+async def test_a_call_that_fails(server: Server, caller: Caller, method: str) -> None:
+    made = server.service.methods[f"{SERVICE}/{method}"]
+    await outcome(caller.start(made, _FAILING[method]()))  # type: ignore[arg-type]
+    with nothing_left():
+        for _ in range(5):
+            await outcome(caller.start(made, _FAILING[method]()))  # type: ignore[arg-type]
+        await asyncio.sleep(0.05)
+
+
+async def test_a_definition_that_is_refused(server: Server, caller: Caller) -> None:
+    made = server.service.methods["durachart.v1.MachineService/PublishMachine"]
+    for text in ("{", '{"machine": {"id": "x"}}'):
+        request = machines.PublishMachineRequest(definition_json=text)
+        await outcome(caller.start(made, request))
+        with nothing_left():
+            await outcome(caller.start(made, request))
+            await asyncio.sleep(0.05)
+
+
+async def test_a_watch_that_its_reader_leaves(server: Server, caller: Caller) -> None:
+    made = server.service.methods[f"{SERVICE}/WatchState"]
+    request = pb.WatchStateRequest(filter=pb.WatchFilter(machine_id="order"))
+    with nothing_left():
+        for _ in range(3):
+            call = caller.start(made, request)
+            await call.read()
+            await call.cancel()
+        await asyncio.sleep(0.1)
+
+
+async def test_a_watch_whose_time_is_up(server: Server, caller: Caller) -> None:
+    made = server.service.methods[f"{SERVICE}/WatchState"]
+    request = pb.WatchStateRequest(filter=pb.WatchFilter(machine_id="order"))
+    with nothing_left():
+        for _ in range(3):
+            _, ending = await outcome(caller.start(made, request, timeout=0.1))
+            assert ending.code == "DEADLINE_EXCEEDED"
+        await asyncio.sleep(0.1)
