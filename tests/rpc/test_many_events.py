@@ -335,8 +335,11 @@ async def test_a_message_that_breaks_the_contract_ends_the_stream_after_the_answ
 
 async def test_what_is_answered_meanwhile_goes_together_up_to_a_bound(server: Serving) -> None:
     await server.running.create()
-    server.store.let.clear()
     call = server.stream()
+    await call.write(streamed("small", event("ADD")))  # so that many may be under way
+    messages = aiter(call)
+    assert len((await anext(messages)).results) == 1
+    server.store.let.clear()
     await call.write(streamed("first", event("ADD")))
     await until(lambda: server.store.waiting)
     # They are written in two transactions of one size.
@@ -344,7 +347,28 @@ async def test_what_is_answered_meanwhile_goes_together_up_to_a_bound(server: Se
     await until(lambda: server.running.runtime.queue_depth == 159)
     server.store.let.set()
     await call.done_writing()
-    assert [len(message.results) async for message in call] == [1, 64, 16, 64, 15]
+    assert [len(message.results) async for message in messages] == [1, 64, 16, 64, 15]
+
+
+async def test_fewer_events_are_taken_while_their_answers_are_large(tmp_path: Path) -> None:
+    """A reader that does not read must not have the server keep hundreds of contexts for it."""
+    bounds = RuntimeSettings(max_event_bytes=2_000_000, max_context_bytes=2_000_000)
+    async with served(tmp_path, bounds) as server:
+        await server.running.create()
+        call = server.stream()
+        await call.write(streamed("large", event("NOTE", f'{{"who":"{"x" * 1_000_000}"}}')))
+        messages = aiter(call)
+        await anext(messages)
+        server.store.let.clear()
+        await call.write(together(*[streamed(str(number), event("ADD")) for number in range(100)]))
+        under_way = lambda: server.store.waiting + server.running.runtime.queue_depth  # noqa: E731
+        await until(lambda: under_way() >= 8)
+        other = asyncio.create_task(server.running.send("ADD"))
+        await until(lambda: under_way() == 9)
+        server.store.let.set()
+        await other
+        await call.done_writing()
+        assert sum([len(message.results) async for message in messages]) == 100
 
 
 async def test_a_response_is_bounded_and_a_larger_answer_goes_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc.aio
 import pytest
 import pytest_asyncio
 
@@ -130,3 +131,33 @@ async def test_a_watch_whose_time_is_up(server: Server, caller: Caller) -> None:
             _, ending = await outcome(caller.start(made, request, timeout=0.1))
             assert ending.code == "DEADLINE_EXCEEDED"
         await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("event", ["ADD_ITEM", "NO_SUCH_EVENT"])
+@pytest.mark.parametrize("ends", ["closed", "cancelled", "unread"])
+async def test_a_stream_of_events(server: Server, event: str, ends: str) -> None:
+    path = server.service.methods[f"{SERVICE}/StreamEvents"].path
+    async with grpc.aio.insecure_channel(str(server.grpc)) as channel:
+        start = channel.stream_stream(
+            path, pb.StreamEventsRequest.SerializeToString, pb.StreamEventsResponse.FromString
+        )
+
+        async def stream() -> None:
+            call = start()
+            for number in range(20):
+                sent = _event("streamed", create_if_missing=True)
+                sent.event.CopyFrom(types.Event(type=event, data_json='{"sku":"tea","quantity":1}'))
+                await call.write(pb.StreamEventsRequest(correlation_id=str(number), send_event=sent))
+            if ends == "closed":
+                await call.done_writing()
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+            elif ends == "unread":
+                await asyncio.sleep(0.1)
+            call.cancel()
+
+        await stream()
+        with nothing_left():
+            for _ in range(3):
+                await stream()
+            await asyncio.sleep(0.1)

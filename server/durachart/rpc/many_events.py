@@ -28,6 +28,10 @@ DEFAULT_WINDOW = 256
 # within the context's limit.
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_RESULTS = 64
+# What a stream's answers that nobody reads may amount to, about: their contexts may be a mebibyte each.
+_UNREAD_BYTES = 8 * 1024 * 1024
+# Under way before it is known how large the answers are.
+_AT_FIRST = 16
 
 Answer = Accepted | Exception
 
@@ -99,13 +103,16 @@ class EventStream:
 
     Args:
         sender: What sends them.
-        window: How many may be unanswered before no more are taken, >= 1. An answer counts as long as its
-            reader has not made room for it.
+        window: How many may be unanswered before no more are taken, >= 1; fewer while answers are so large
+            that together they would pass some mebibytes. An answer counts as long as its reader has not made
+            room for it.
     """
 
     def __init__(self, sender: EventSender, window: int) -> None:
         self._sender = sender
-        self._window = window
+        self._most = window
+        self._window = min(window, _AT_FIRST)
+        self._answer_bytes = 0
         self._answers: deque[tuple[str, Answer]] = deque()
         self._unanswered = 0
         self._offers: dict[int, Offer] = {}
@@ -113,6 +120,7 @@ class EventStream:
         self._room: asyncio.Future[None] | None = None
         self._news: asyncio.Future[None] | None = None
         self._ended = False
+        self._over = False
         self._failure: Exception | None = None
 
     def drain(self) -> None:
@@ -146,6 +154,11 @@ class EventStream:
                 offer.withdraw()
             reading.cancel()
             await asyncio.wait([reading])
+            # Whatever ended the requests knows this by its frames; and nobody takes the answers any more.
+            self._over = True
+            self._failure = None
+            self._answers.clear()
+            self._offers.clear()
 
     async def _read(self, requests: AsyncIterator[pb.StreamEventsRequest]) -> None:
         try:
@@ -176,9 +189,19 @@ class EventStream:
             self._offers[number] = offer
 
     def _answer(self, number: int, correlation_id: str, answer: Answer) -> None:
+        if self._over:
+            return
         self._offers.pop(number, None)
+        self._open_window(answer)
         self._answers.append((correlation_id, answer))
         _set(self._news)
+
+    def _open_window(self, answer: Answer) -> None:
+        """Take as many events as answers like this one have room."""
+        size = 0 if isinstance(answer, Exception) else len(answer.state.context_json)
+        # Large ones are remembered for a while.
+        self._answer_bytes = max(size, self._answer_bytes * 7 // 8)
+        self._window = max(min(self._most, _UNREAD_BYTES // max(self._answer_bytes, 1)), 1)
 
     def _gathered(self) -> pb.StreamEventsResponse:
         """The next response: what there is, as far as there is room in one, and at least one result."""

@@ -76,7 +76,7 @@ class Offers:
         try:
             answer = self._answers.accepted_now(reply, view)
         except Exception as failure:  # noqa: BLE001 - is the answer
-            answer = failure
+            answer = failure.with_traceback(None)  # which knows this frame
         on_answer(answer)
 
     async def _read(self, reply: Reply, view: View, on_answer: OnAnswer) -> None:
@@ -84,5 +84,5 @@ class Offers:
         try:
             answer = await self._answers.accepted(reply, view)
         except Exception as failure:  # noqa: BLE001 - is the answer
-            answer = failure
+            answer = failure.with_traceback(None)  # which knows this frame
         on_answer(answer)
