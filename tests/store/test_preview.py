@@ -13,7 +13,8 @@ from durachart.runtime.errors import InstanceNotFound, InvalidArgument, VersionN
 from durachart.runtime.preview import Asked
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import Preview, PreviewTransition, View
-from durachart.store.interface import Store
+from durachart.store.interface import LogEntry, Store
+from durachart.store.keys import InstanceKey
 from tests.store.runtimes import ADA, Service, serving
 from tests.unit.runtime.samples import key
 
@@ -115,3 +116,29 @@ async def test_a_preview_is_refused_what_could_not_be_sent(service: Service) -> 
         await _preview(service, "*")
     shown = await service.runtime.preview_event(Asked(key(), "ADD", view=View.BASIC), ADA)
     assert (shown.accepted, shown.state.context_json) == (True, "")
+
+
+async def test_a_version_that_is_removed_while_it_is_read_is_not_found(
+    make_store: StoreMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is damaged: what its context is a patch of went with it."""
+    settings = RuntimeSettings(snapshot_every=4, whole_context_bytes=0)
+    async with serving(make_store, settings) as service:
+        await service.create(input_json='{"who":"' + "ada " * 50 + '"}')
+        for _ in range(15):
+            await service.send("ADD")
+        service.clock.now += 10_000_000
+        read_results = service.store.read_results
+        cuts = 0
+
+        async def read_and_cut(of: InstanceKey, first_seq: int, last_seq: int) -> list[LogEntry]:
+            nonlocal cuts
+            found = await read_results(of, first_seq, last_seq)
+            if not cuts:
+                cuts = await service.runtime.expire("journal", timedelta(seconds=1), 100)
+            return found
+
+        monkeypatch.setattr(service.store, "read_results", read_and_cut)
+        with pytest.raises(VersionNotFound):
+            await _preview(service, "ADD", version=6)
+        assert cuts

@@ -89,7 +89,13 @@ class History:
         found = await self._store.read_results(key, low, low)
         if not found or (found[0].row.uid, found[0].row.to_version) != (uid, version):
             return None
-        return (await self.transitions(found, known))[0]
+        try:
+            return (await self.transitions(found, known))[0]
+        except InstanceCorrupt:
+            # Retention may have removed the row since it was read, and what its context is a patch of.
+            if not await self._store.read_results(key, low, low):
+                return None
+            raise
 
     async def _known_row(self, key: InstanceKey, seq: int) -> JournalRow | None:
         """The last row at or before ``seq`` that says which version the instance had; None: none is left."""

@@ -25,6 +25,7 @@ from typing import Final
 
 from durachart.runtime.clock import instant
 from durachart.runtime.errors import (
+    InstanceCorrupt,
     ResumeTokenInvalid,
     WatchCompacted,
 )
@@ -48,7 +49,7 @@ from durachart.runtime.watch.missed import Missed
 from durachart.runtime.watch.shared import Shared
 from durachart.runtime.watch.snapshots import Snapshots
 from durachart.runtime.watch.texts import Texts
-from durachart.store.interface import LogMatch
+from durachart.store.interface import LogEntry, LogMatch
 
 _SHORTEST_WAIT_S: Final = 0.001
 _SHORTEST_INTERVAL: Final = timedelta(seconds=1)
@@ -269,11 +270,19 @@ class Watch:
                 if self._spec.conflate and len(page.entries) > bound:
                     changes = await self._stored.of(self._missed.not_shown(page.entries))
                 else:
-                    changes = await self._missed.changes(page.entries)
+                    changes = await self._from_journal(page.entries)
             async for frames in self._pieces(changes, through):
                 yield frames
             if self._is_overdue():
                 yield [self._progress(self._token())]
+
+    async def _from_journal(self, entries: Sequence[LogEntry]) -> Sequence[Change | Latest]:
+        try:
+            return await self._missed.changes(entries)
+        except InstanceCorrupt:
+            # Retention may have removed since what these rows build on.
+            self._require_not_compacted(self._cursor, await self._shared.store.compacted_revision())
+            raise
 
     async def _pieces(
         self, changes: Sequence[Change | Latest], through: int
