@@ -9,6 +9,7 @@ import pytest
 
 from durachart.runtime.errors import InvalidArgument, PageTokenInvalid
 from durachart.runtime.instance_list import _MOST_LOOKED_AT
+from durachart.runtime.views import View
 from tests.store.runtimes import Service
 from tests.unit.runtime.samples import key
 
@@ -110,3 +111,29 @@ async def test_a_page_token_is_good_for_its_own_filter(service: Service) -> None
         await service.runtime.list_instances("", filter="version > 0", page_token=page.next_page_token)
     with pytest.raises(PageTokenInvalid):
         await service.runtime.list_instances("", page_token=page.next_page_token)
+
+
+async def test_a_page_of_large_contexts_ends_early_and_the_next_goes_on(service: Service) -> None:
+    for number in range(12):
+        await service.create(key(f"large-{number:02}"))
+        await service.send("NOTE", {"who": "x" * 250_000}, of=key(f"large-{number:02}"))
+    runtime = service.runtime
+    for wanted in ({}, {"tags": ("resting",)}):
+        page = await runtime.list_instances("", page_size=100, view=View.FULL, **wanted)
+        assert 8 <= len(page.items) < 12
+        assert page.next_page_token
+        assert len(await names(service, view=View.FULL, **wanted)) == 12
+        assert len((await runtime.list_instances("", page_size=100, view=View.BASIC, **wanted)).items) == 12
+    for _ in range(12):
+        await service.send("NOTE", {"who": "y" * 250_000}, of=key("large-00"))
+    for newest_first in (False, True):
+        found: list[int] = []
+        token = ""
+        while token or not found:
+            entries = await runtime.list_journal(
+                key("large-00"), page_size=100, page_token=token, newest_first=newest_first
+            )
+            assert len(entries.items) < 13
+            found += [entry.seq for entry in entries.items]
+            token = entries.next_page_token
+        assert found == sorted(range(1, 15), reverse=newest_first)

@@ -19,7 +19,7 @@ from durachart.runtime.errors import DurachartError, InvalidArgument, StoreUnava
 from durachart.runtime.instance import read_labels
 from durachart.runtime.instance_filter import ActiveStates, InstanceFilter
 from durachart.runtime.opaque import PageTokens
-from durachart.runtime.paging import page_limit
+from durachart.runtime.paging import PAGE_BYTES, page_limit, read_page
 from durachart.runtime.registry import Registry
 from durachart.runtime.views import InstanceState, InstanceStatus, Page, View, WatchFilter
 from durachart.store.interface import Store, StoredInstance
@@ -96,22 +96,35 @@ class InstanceLists:
             after_machine, after_instance = tokens.read(page_token, str, str)
             after = (after_machine, after_instance)
         if wanted.by_the_store:
-            rows = await self._store.list_instances(
-                wanted.namespace, wanted.machine_id, wanted.status or "", after, limit + 1
+
+            async def read(after: tuple[str, str], count: int) -> list[StoredInstance]:
+                page = await self._store.list_instances(
+                    wanted.namespace, wanted.machine_id, wanted.status or "", after, count
+                )
+                return page.instances
+
+            found, following = await read_page(
+                read,
+                after,
+                limit,
+                position=_position,
+                stored_bytes=_stored_bytes,
+                shown_bytes=_stored_bytes if view is View.FULL else _barely,
             )
-            found, more = rows.instances[:limit], len(rows.instances) > limit
+            more = following is not None
             last = _position(found[-1]) if found else after
         else:
-            found, last, more = await self._search(wanted, after, limit)
+            found, last, more = await self._search(wanted, after, limit, view)
         states = [await self._show(stored, view) for stored in found]
         return Page(tuple(states), tokens.make(*last) if more else "")
 
     async def _search(
-        self, wanted: Narrowed, after: tuple[str, str], limit: int
+        self, wanted: Narrowed, after: tuple[str, str], limit: int, view: View
     ) -> tuple[list[StoredInstance], tuple[str, str], bool]:
         """Those found, the last one looked at, and whether there may be more after it."""
         asked = _Asked(wanted, self._registry, self._states)
         found: list[StoredInstance] = []
+        shown = 0
         for _ in range(_MOST_LOOKED_AT // _LOOKED_AT_AT_A_TIME):
             rows = await self._store.list_instances(
                 wanted.namespace, wanted.machine_id, wanted.status or "", after, _LOOKED_AT_AT_A_TIME
@@ -120,11 +133,20 @@ class InstanceLists:
                 after = _position(stored)
                 if await asked.is_wanted(stored):
                     found.append(stored)
-                if len(found) == limit or asked.is_exhausted:
+                    shown += _stored_bytes(stored) if view is View.FULL else 0
+                if len(found) == limit or shown > PAGE_BYTES or asked.is_exhausted:
                     return found, after, True
             if len(rows.instances) < _LOOKED_AT_AT_A_TIME:
                 return found, after, False
         return found, after, True
+
+
+def _stored_bytes(stored: StoredInstance) -> int:
+    return len(stored.row.context) + len(stored.row.internals)
+
+
+def _barely(stored: StoredInstance) -> int:
+    return 0
 
 
 def _position(stored: StoredInstance) -> tuple[str, str]:

@@ -49,7 +49,7 @@ from durachart.runtime.log_tail import LogTail
 from durachart.runtime.neighbours import Neighbours
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.outlet import Outlet
-from durachart.runtime.paging import page_limit
+from durachart.runtime.paging import page_limit, read_page
 from durachart.runtime.present import bare_state, instance_state, journal_entry
 from durachart.runtime.preview import Asked, at_version, preview
 from durachart.runtime.queue.answers import Answers
@@ -78,7 +78,7 @@ from durachart.runtime.views import (
 from durachart.runtime.watch.texts import WatchText
 from durachart.runtime.watch.watches import Watches
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import Expirable, Store, StoredInstance, Writes
+from durachart.store.interface import Expirable, LogEntry, Store, StoredInstance, Writes
 from durachart.store.keys import InstanceKey
 
 GENERATE: Final = "llm.generate"
@@ -388,13 +388,20 @@ class Runtime:
         if page_token:
             (from_seq,) = tokens.read(page_token, int)
         with _store_errors():
-            entries = await self._store.list_journal(
-                key, from_seq=from_seq, limit=limit + 1, newest_first=newest_first
+            entries, following = await read_page(
+                lambda seq, count: self._store.list_journal(
+                    key, from_seq=seq, limit=count, newest_first=newest_first
+                ),
+                from_seq,
+                limit,
+                position=lambda entry: entry.row.seq + (-1 if newest_first else 1),
+                stored_bytes=_row_bytes,
+                shown_bytes=_row_bytes,
             )
         if not entries and not page_token:
             raise InstanceNotFound(key)
-        token = tokens.make(entries[limit].row.seq) if len(entries) > limit else ""
-        return Page(tuple(journal_entry(entry) for entry in entries[:limit]), token)
+        token = "" if following is None else tokens.make(following.row.seq)
+        return Page(tuple(journal_entry(entry) for entry in entries), token)
 
     async def watch(
         self, spec: WatchSpec, caller: Caller, outlet: Outlet[list[WatchFrame]] | None = None
@@ -553,6 +560,13 @@ class Runtime:
         if removed and what == "instances":
             self._cache.evict_finished(before_ms)
         return removed
+
+
+def _row_bytes(entry: LogEntry) -> int:
+    """About what a journal row takes, nearly all of which is shown or may be large."""
+    row = entry.row
+    kept = (row.data, row.details, row.effects, row.context, row.context_patch, row.internals)
+    return sum(len(text) for text in kept if text)
 
 
 @contextmanager
