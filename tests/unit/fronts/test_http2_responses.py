@@ -178,13 +178,15 @@ async def test_much_that_is_sent_in_one_turn_reaches_the_transport_in_it() -> No
 
 @in_virtual_time
 async def test_the_rest_of_a_response_that_nobody_takes_is_given_up() -> None:
-    peer = Peer(Scripted(says(10)))
+    peer = Peer(Scripted(says(50_000)))
     peer.send(KEPT_BACK, request(1))
     await asyncio.sleep(40)
-    peer.send(window(1, 1))
+    peer.send(window(1, 16 * 1024))
     await asyncio.sleep(40)
     assert peer.connection.busy  # something was taken
     peer.send(frame(h2.PING, h2.ACK, 0, bytes(8)))
-    await asyncio.sleep(60)
+    await asyncio.sleep(20)
+    peer.send(window(1, 1))  # which is not worth while
+    await asyncio.sleep(40)
     assert [each.code for each in await peer.of(h2.RST_STREAM)] == [h2.CANCEL]
     assert not peer.connection.busy

@@ -17,7 +17,8 @@ from the package ``hpack``.
 
 What always holds:
 
-- A stream that is not read holds up its own handler, nobody else's: 64 KiB wait here, then its handler does.
+- A stream that is not read holds up its own handler, nobody else's: 64 KiB wait here, or one response that is
+  larger, then its handler does.
 - What a connection has sent and nobody has taken is bounded by the windows it was given.
 - A stream counts against the bound of its connection until its handler has ended, so that streams that are
   reset at once cannot pile up handlers.

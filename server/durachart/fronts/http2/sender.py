@@ -28,8 +28,8 @@ class Sender:
 
     Args:
         loop: Whose turns count.
-        unread_s: How long what is left of a response whose handler has ended may wait without a byte of it
-            being let out.
+        unread_s: How long what is left of a response whose handler has ended may wait without 16 KiB of it,
+            or all of it, being let out.
         on_sent: Called with an exchange when all of its response has been sent.
         on_unread: Called with one whose rest waited too long.
 
@@ -185,7 +185,8 @@ class Sender:
         )
 
     def _look_at_unread(self, exchange: Exchange, before: int) -> None:
-        if exchange.pending_bytes < before:
+        # A byte now and then would keep it for ever.
+        if before - exchange.pending_bytes >= min(before, LOW_BYTES):
             self._bound_unread(exchange)
         else:
             self._on_unread(exchange)

@@ -15,8 +15,8 @@ class ConnectionSettings:
         stream_window: What may come of a streamed request before its handler has taken it.
         connection_window: The same for all requests together; and what is held of requests that are collected
             and not complete, to which the oldest of them may add its rest.
-        unread_s: How long what is left of a response whose handler has ended may wait without a byte of it
-            being let out.
+        unread_s: How long what is left of a response whose handler has ended may wait without 16 KiB
+            of it, or all of it, being let out.
         keepalive_s: How long the peer may be silent before it is asked whether it is there.
         keepalive_timeout_s: How long its answer may take.
     """
