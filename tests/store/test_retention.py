@@ -11,7 +11,13 @@ import pytest
 from sqlalchemy import func, select
 
 from durachart.runtime.commands import DeleteInstance, FinishEffect, FireTimer, StopEffect
-from durachart.runtime.errors import InstanceExists, InstanceFinished, InstanceNotFound, WatchCompacted
+from durachart.runtime.errors import (
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFound,
+    PayloadInvalid,
+    WatchCompacted,
+)
 from durachart.runtime.settings import RuntimeSettings
 from durachart.runtime.views import WatchSpec, WatchTransition
 from durachart.store.chain import first_broken
@@ -259,6 +265,29 @@ async def test_a_name_is_free_as_soon_as_its_instance_is_removed(service: Servic
     assert [entry.cause for entry in await service.journal(key("a"))] == ["create"]
     with pytest.raises(InstanceExists):
         await service.create(key("a"))
+
+
+async def test_creations_that_were_refused_and_made_nothing_are_removed_too(service: Service) -> None:
+    for name in ("a", "b"):
+        for number in range(3):
+            with pytest.raises(PayloadInvalid):
+                await service.create(key(name), "[", request_id=f"r-{number}")
+    await asyncio.gather(*(_refused(service, key("c")) for _ in range(5)))
+    service.clock.now += DAY_MS + 1
+    await service.create(key("b"))
+    await service.send("ADD", None, key("b"))
+    await expire_all(service)
+    assert await counts(service) == {"instances": 1, "journal": 2}
+    assert [entry.seq for entry in await service.journal(key("b"))] == [4, 5]
+    with pytest.raises(InstanceNotFound):
+        await service.journal(key("a"))
+    assert (await service.create(key("a"))).state.version == 0
+    assert [entry.seq for entry in await service.journal(key("a"))] == [1]
+
+
+async def _refused(service: Service, of: InstanceKey) -> None:
+    with pytest.raises(PayloadInvalid):
+        await service.create(of, "[")
 
 
 async def test_who_read_an_instance_before_it_was_removed_does_not_bring_it_back(service: Service) -> None:

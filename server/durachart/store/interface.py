@@ -113,8 +113,11 @@ class InstanceUpdate(NamedTuple):
 class InstanceDelete(NamedTuple):
     """An instance goes; its journal row is among the batch's, and so are the ends of its effects and timers.
 
+    Or one was never made, because its creation was refused: then its rows are remembered alone.
+
     Attributes:
-        tombstone: What is remembered of it.
+        tombstone: What is remembered of it. Of one that was never made the uid is empty, and it takes the
+            place of an earlier one.
         from_version: The version it was judged on; the commit holds only if it is still there, of the
             tombstone's uid. None: it was made in the same batch, and was never stored.
         purge: After everything else of the batch, remove its journal rows and request ids with a ``seq``
