@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from durachart.runtime.commands import DeleteInstance, FinishEffect, FireTimer, StopEffect
+from durachart.runtime.commands import (
+    CreateInstance,
+    DeleteInstance,
+    FinishEffect,
+    FireTimer,
+    SendEvent,
+    StopEffect,
+)
 from durachart.runtime.errors import (
+    EventNotAllowed,
     InstanceExists,
     InstanceFinished,
     InstanceNotFound,
     PayloadInvalid,
+    StoreUnavailable,
     WatchCompacted,
 )
 from durachart.runtime.settings import RuntimeSettings
@@ -23,6 +32,7 @@ from durachart.runtime.views import WatchSpec, WatchTransition
 from durachart.store.chain import first_broken
 from durachart.store.interface import Expirable
 from durachart.store.keys import InstanceKey
+from durachart.store.postgres import retention as postgres_retention
 from durachart.store.schema import (
     effect_attempts,
     effect_steps,
@@ -33,6 +43,7 @@ from durachart.store.schema import (
     timers,
     tombstones,
 )
+from durachart.store.sqlite import retention as sqlite_retention
 from tests.store.conftest import StoreMaker
 from tests.store.runtimes import ADA, Service, serving
 from tests.unit.runtime.samples import key
@@ -340,6 +351,83 @@ async def test_a_long_journal_goes_piece_by_piece_and_the_tombstone_last(make_st
             batches += 1
         assert batches > 5
         assert await counts(service) == {}
+
+
+async def _made_anew(service: Service, of: InstanceKey) -> None:
+    """An instance that is made while an earlier one is removed keeps all that is its own."""
+    await service.create(of, request_id="r-anew")
+    await service.send("ADD", None, of)
+    while await service.runtime.expire("deleted", DAY, 1):
+        pass
+    first, second = await service.journal(of)
+    assert (first.cause, second.cause, second.seq) == ("create", "event", first.seq + 1)
+    assert (await service.create(of, request_id="r-anew")).replayed
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_what_is_made_while_the_last_rows_are_removed_is_not_removed_with_them(
+    service: Service, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """However many rows one transaction removes: also as many as there are."""
+    await finish(service, key("a"))
+    service.clock.now += DAY_MS + 1
+    assert await service.runtime.expire("instances", DAY, 10) == 1
+    rows = (await counts(service))["journal"]
+    for module in (sqlite_retention, postgres_retention):
+        monkeypatch.setattr(module, "_ROWS", rows + more)
+    assert await service.runtime.expire("deleted", DAY, 10) == 1
+    await _made_anew(service, key("a"))
+
+
+async def test_refusals_and_lives_of_one_instant_go_in_their_order(service: Service) -> None:
+    """Whatever is removed first, the numbers of the journal do not begin anew under a tombstone."""
+
+    async def refused(of: InstanceKey) -> None:
+        with pytest.raises(PayloadInvalid):
+            await service.create(of, "[")
+
+    delete = DeleteInstance(key("a"), request_id="r-delete")
+    await asyncio.gather(
+        refused(key("a")), service.create(key("a")), service.runtime.delete_instance(delete, ADA)
+    )
+    service.clock.now += DAY_MS + 1
+    assert await service.runtime.expire("deleted", DAY, 1) == 1
+    await _made_anew(service, key("a"))
+
+
+async def test_refusals_that_never_end_are_kept_for_their_time_only(service: Service) -> None:
+    for _ in range(20):
+        await _refused(service, key("a"))
+        service.clock.now += DAY_MS // 4
+        await expire_all(service)
+        assert (await counts(service))["journal"] <= 5
+
+
+async def test_what_is_made_asked_and_deleted_in_one_transaction_is_answered(service: Service) -> None:
+    await service.create(key("other"))  # so that its machine is at hand
+    of = key("a")
+    commands = (CreateInstance(of), SendEvent(of, "NOPE"), CreateInstance(of), DeleteInstance(of))
+    replies = await asyncio.gather(*(service.runtime._queue.offer(each, ADA) for each in commands))
+    errors = [type(reply.verdict.error) for reply in replies]
+    assert errors == [type(None), EventNotAllowed, InstanceExists, type(None)]
+    assert [entry.outcome for entry in await service.journal(of)] == [
+        "accepted",
+        "refused",
+        "refused",
+        "accepted",
+    ]
+
+
+async def test_an_answer_that_is_purged_while_it_is_asked_for_again_may_be_asked_once_more(
+    service: Service,
+) -> None:
+    of = key("a")
+    await service.create(of, request_id="r")
+    purge = service.runtime.delete_instance(DeleteInstance(of, purge=True), ADA)
+    again = service.create(of, request_id="r")
+    _, answer = await asyncio.gather(purge, again, return_exceptions=True)
+    assert isinstance(answer, StoreUnavailable) or not isinstance(answer, BaseException), answer
+    assert (await service.create(of, request_id="r")).state.version == 0
 
 
 async def test_timers_of_a_living_instance_stay(service: Service) -> None:

@@ -17,6 +17,7 @@ from durachart.rpc.errors import Violation, error_of, invalid_request, shutting_
 from durachart.rpc.gen import state_machine_service_pb2 as pb
 from durachart.rpc.status import RpcError
 from durachart.rpc.validation import MAX_CORRELATION_ID_CHARS, check
+from durachart.runtime.paging import size_bytes
 from durachart.runtime.queue.offers import Offer, OnAnswer
 from durachart.runtime.runtime import Runtime
 from durachart.runtime.views import Accepted
@@ -198,7 +199,7 @@ class EventStream:
 
     def _open_window(self, answer: Answer) -> None:
         """Take as many events as answers like this one have room."""
-        size = 0 if isinstance(answer, Exception) else len(answer.state.context_json)
+        size = 0 if isinstance(answer, Exception) else size_bytes(answer.state.context_json)
         # Large ones are remembered for a while.
         self._answer_bytes = max(size, self._answer_bytes * 7 // 8)
         self._window = max(min(self._most, _UNREAD_BYTES // max(self._answer_bytes, 1)), 1)

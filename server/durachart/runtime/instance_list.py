@@ -19,7 +19,7 @@ from durachart.runtime.errors import DurachartError, InvalidArgument, StoreUnava
 from durachart.runtime.instance import read_labels
 from durachart.runtime.instance_filter import ActiveStates, InstanceFilter
 from durachart.runtime.opaque import PageTokens
-from durachart.runtime.paging import PAGE_BYTES, page_limit, read_page
+from durachart.runtime.paging import PAGE_BYTES, page_limit, read_page, size_bytes
 from durachart.runtime.registry import Registry
 from durachart.runtime.views import InstanceState, InstanceStatus, Page, View, WatchFilter
 from durachart.store.interface import Store, StoredInstance
@@ -142,7 +142,7 @@ class InstanceLists:
 
 
 def _stored_bytes(stored: StoredInstance) -> int:
-    return len(stored.row.context) + len(stored.row.internals)
+    return size_bytes(stored.row.context) + size_bytes(stored.row.internals)
 
 
 def _barely(stored: StoredInstance) -> int:

@@ -34,6 +34,11 @@ def page_limit(page_size: int) -> int:
     return min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
 
 
+def size_bytes(text: str) -> int:
+    """What a text takes in a message. Nearly all are ASCII, of which that is known."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 async def read_page(
     read: Callable[[P, int], Awaitable[list[T]]],
     after: P,

@@ -49,7 +49,7 @@ from durachart.runtime.log_tail import LogTail
 from durachart.runtime.neighbours import Neighbours
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.outlet import Outlet
-from durachart.runtime.paging import page_limit, read_page
+from durachart.runtime.paging import page_limit, read_page, size_bytes
 from durachart.runtime.present import bare_state, instance_state, journal_entry
 from durachart.runtime.preview import Asked, at_version, preview
 from durachart.runtime.queue.answers import Answers
@@ -566,7 +566,7 @@ def _row_bytes(entry: LogEntry) -> int:
     """About what a journal row takes, nearly all of which is shown or may be large."""
     row = entry.row
     kept = (row.data, row.details, row.effects, row.context, row.context_patch, row.internals)
-    return sum(len(text) for text in kept if text)
+    return sum(size_bytes(text) for text in kept if text)
 
 
 @contextmanager

@@ -116,8 +116,7 @@ class InstanceDelete(NamedTuple):
     Or one was never made, because its creation was refused: then its rows are remembered alone.
 
     Attributes:
-        tombstone: What is remembered of it. Of one that was never made the uid is empty, and it takes the
-            place of an earlier one.
+        tombstone: What is remembered of it. Of one that was never made the uid is ``#`` and the row's seq.
         from_version: The version it was judged on; the commit holds only if it is still there, of the
             tombstone's uid. None: it was made in the same batch, and was never stored.
         purge: After everything else of the batch, remove its journal rows and request ids with a ``seq``

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from durachart.runtime.errors import InvalidArgument
-from durachart.runtime.paging import DEFAULT_PAGE, LARGEST_PAGE, PAGE_BYTES, page_limit, read_page
+from durachart.runtime.paging import DEFAULT_PAGE, LARGEST_PAGE, PAGE_BYTES, page_limit, read_page, size_bytes
 
 MIB = 1024 * 1024
 
@@ -79,6 +79,11 @@ def test_what_is_stored_but_not_shown_bounds_reads_alone() -> None:
     assert (found, following) == (list(range(90)), 90)
     assert max(reads) == 32
     assert reads[1:-1] == [8] * len(reads[1:-1])
+
+
+@pytest.mark.parametrize("text", ["", "abc", "ä", "数据" * 10, "\ud800"])
+def test_texts_are_counted_in_bytes(text: str) -> None:
+    assert size_bytes(text) == len(text.encode("utf-8", "surrogatepass"))
 
 
 def test_a_page_has_a_default_and_a_largest_size() -> None:

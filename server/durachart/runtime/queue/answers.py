@@ -6,7 +6,6 @@ import orjson
 
 from durachart.runtime.effect_views import EffectRecord, effect_record
 from durachart.runtime.errors import (
-    DurachartError,
     EffectNotFound,
     InstanceCorrupt,
     Refusal,
@@ -118,8 +117,10 @@ class Answers:
         except StoreFailed as error:
             raise StoreUnavailable(str(error)) from error
         if not entries or entries[0].row.seq != request.seq:
-            raise DurachartError(
-                f"the answer to request {request.request_id!r} of {request.key} is not kept any more"
+            # Asked again, the request is known no more, and is judged.
+            raise StoreUnavailable(
+                f"the answer to request {request.request_id!r} of {request.key} was removed while it was "
+                "read; ask again"
             )
         if entries[0].row.outcome == "refused":
             try:

@@ -147,7 +147,6 @@ class Batch:
         self._begun: dict[str, int] = {}
         self._revived: dict[str, int] = {}
         self._ended: dict[str, EffectEnd] = {}
-        self._never_made: dict[InstanceKey, TombstoneRow] = {}
         self._recorded: list[Recorded] = []
         self._writes = Writes()
 
@@ -254,7 +253,8 @@ class Batch:
         elif verdict.error is not None and verdict.seat.instance is None and verdict.recorded:
             # What was refused belongs to no instance: its rows go as those of one that was deleted.
             row = verdict.recorded[-1].row
-            self._never_made[key] = TombstoneRow(row.shard, *key, "", row.seq, row.at_ms)
+            grave = TombstoneRow(row.shard, *key, f"#{row.seq}", row.seq, row.at_ms)
+            writes.deletes.append(InstanceDelete(grave, None, purge=False))
 
     def _delete(self, instance: Instance, verdict: Verdict) -> None:
         """The place is empty from here on, and what is created there is another instance."""
@@ -347,7 +347,6 @@ class Batch:
     def writes(self) -> Writes:
         """What to commit, once every command is decided."""
         writes = self._writes
-        writes.deletes.extend(InstanceDelete(row, None, purge=False) for row in self._never_made.values())
         for key, seat in self._seats.items():
             base = self._bases[key]
             instance = seat.instance

@@ -59,16 +59,21 @@ class _Touched:
         versions: dict[_Key, int] = {}
         heads: dict[_Key, int] = {}
         made_by: dict[_Key, int] = {}
+        # What was made and went again in the batch was never stored.
+        unstored = {
+            (gone[1:4], gone.uid) for gone, judged_version, _ in writes.deletes if judged_version is None
+        }
         for row in writes.journal:
             key = row[1:4]
             if key not in heads:
                 heads[key] = row.seq - 1
                 shards[key] = row[0]
-            if row.outcome == "refused" and row.uid:
+            if row.outcome == "refused" and row.uid and (key, row.uid) not in unstored:
                 # It may have been removed since, by retention, which leaves its journal for a while.
                 uids.setdefault(key, row.uid)
         for key, uid in writes.occupied:
-            uids.setdefault(key, uid)
+            if (key, uid) not in unstored:
+                uids.setdefault(key, uid)
         for insert in writes.inserts:
             versions[insert[1:4]] = -1
         for moved, from_version in writes.updates:

@@ -18,10 +18,7 @@ _DELETE_INSTANCES: Final = (
     f"DELETE FROM instances r USING {_unnested} WHERE {matches_key('r', 'a')} AND r.uid = a.uid"
 )
 _INSERT_TOMBSTONES: Final = (
-    # That of an instance that was never made is there already when a second creation is refused.
     f"INSERT INTO tombstones ({_GONE.listed()}) SELECT {_GONE.listed()} FROM {_unnested}"
-    f" ON CONFLICT ({', '.join(KEY)}, uid) DO UPDATE"
-    " SET seq = excluded.seq, deleted_at_ms = excluded.deleted_at_ms"
 )
 # Effects that the instance of now, if there is one, did not ask for. Attempts and steps have no uid.
 _PURGE_EFFECTS: Final = (

@@ -51,7 +51,8 @@ _FINISHED: Final = (
     " SELECT count(*) FROM finished"
 )
 _TOMBSTONES: Final = (
-    f"SELECT {_KEY_LIST}, uid, seq FROM tombstones WHERE deleted_at_ms < $1 ORDER BY deleted_at_ms LIMIT $2"
+    f"SELECT {_KEY_LIST}, uid, seq FROM tombstones"
+    " WHERE deleted_at_ms < $1 ORDER BY deleted_at_ms, seq LIMIT $2"
 )
 # Place, uid, seq, room. The tombstone goes with the last of it.
 _LEFT_BEHIND: Final = (
@@ -62,7 +63,9 @@ _LEFT_BEHIND: Final = (
     f" ran AS MATERIALIZED (SELECT effect_id FROM effects WHERE {_HERE} AND uid = $5 LIMIT $7),"
     " counted AS MATERIALIZED (SELECT greatest((SELECT count(*) FROM gone), (SELECT count(*) FROM asked),"
     " (SELECT count(*) FROM ran)) AS rows),"
-    f" a AS (DELETE FROM journal t USING gone WHERE {_HERE} AND t.seq = gone.seq),"
+    # The last row goes together with the tombstone: see the same of SQLite.
+    f" a AS (DELETE FROM journal t USING gone WHERE {_HERE} AND t.seq = gone.seq"
+    " AND (gone.seq < $6 OR (SELECT rows FROM counted) < $7)),"
     f" b AS ({_RAISE_COMPACTED}),"
     f" c AS (DELETE FROM requests t USING asked WHERE {_HERE} AND t.request_id = asked.request_id),"
     + "".join(

@@ -45,8 +45,7 @@ def _of_others(table: Table) -> Statement:
     return compiled(delete_from(table).where(_of_instance(table), table.c.effect_id.in_(ids)))
 
 
-# That of an instance that was never made is there already when a second creation is refused.
-_INSERT_TOMBSTONE = compiled(insert(tombstones).prefix_with("OR REPLACE"))
+_INSERT_TOMBSTONE = compiled(insert(tombstones))
 _DELETE_INSTANCE = compiled(
     delete_from(instances).where(_of_instance(instances), _given(instances, "uid", "version"))
 )

@@ -2,8 +2,11 @@
 
 Each call is one short transaction. A finished instance goes in two steps, so that one with a million journal
 rows stalls nobody: its row is exchanged for a tombstone, as if it had been deleted, and what it leaves behind
-is removed a bounded number of rows at a time, the oldest first and the tombstone last. However a server ends,
-what is left is known by its tombstone and removed by the next one.
+is removed a bounded number of rows at a time, the oldest first. However a server ends, what is left is known
+by its tombstone and removed by the next one.
+
+A journal that is empty begins at 1 again, and a tombstone that is older would name rows of the new one. So
+the last row goes together with the tombstone, and tombstones of one instance go in the order of their rows.
 """
 
 from __future__ import annotations
@@ -94,7 +97,7 @@ def _finished(connection: sqlite3.Connection, before_ms: int, limit: int) -> int
 def _deleted(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
     found = connection.execute(
         f"SELECT {', '.join(_KEY)}, uid, seq FROM tombstones WHERE deleted_at_ms < ?"
-        " ORDER BY deleted_at_ms LIMIT ?",
+        " ORDER BY deleted_at_ms, seq LIMIT ?",
         (before_ms, limit),
     ).fetchall()
     room = _ROWS
@@ -112,8 +115,6 @@ def _left_behind(connection: sqlite3.Connection, place: Sequence[Any], uid: str,
         f"SELECT seq, revision FROM journal WHERE {_IS_IT} AND seq <= ? ORDER BY seq LIMIT ?",
         (*place, seq, room),
     ).fetchall()
-    if rows:
-        _remove_journal(connection, place, rows[-1][0], max(revision for _, revision in rows))
     requests = connection.execute(
         f"DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE {_IS_IT}"
         " AND seq BETWEEN 1 AND ? LIMIT ?)",
@@ -124,7 +125,12 @@ def _left_behind(connection: sqlite3.Connection, place: Sequence[Any], uid: str,
         (*place, uid, room),
     ).fetchall()
     _remove_effects(connection, effects)
-    return max(len(rows), requests, len(effects))
+    removed = max(len(rows), requests, len(effects))
+    if removed >= room:
+        rows = [row for row in rows if row[0] < seq]  # the tombstone stays
+    if rows:
+        _remove_journal(connection, place, rows[-1][0], max(revision for _, revision in rows))
+    return removed
 
 
 def _ended_effects(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
