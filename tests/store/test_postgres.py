@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from durachart.store.chain import sealed
 from durachart.store.errors import StoreFailed, StoreNotOpened, StoreTooNew
-from durachart.store.interface import NO_JOURNAL, LogMatch, Wanted, Writes
+from durachart.store.interface import NO_JOURNAL, LogMatch, LogPage, Wanted, Writes
 from durachart.store.keys import InstanceKey
 from durachart.store.postgres.revisions import MAX_ROWS, PLACE_BITS
 from durachart.store.postgres.store import PostgresSettings, PostgresStore
@@ -155,7 +155,7 @@ async def test_a_running_transaction_holds_back_what_is_final_and_nothing_else(
         assert await store.newest_revision() == before < revision
         assert (await store.read_log(0, 10, LogMatch())).entries == []
         for match in (LogMatch(keys=frozenset([key()])), LogMatch(machine=("", "order"))):
-            assert await store.read_log(0, 10, match) == ([], before)
+            assert await store.read_log(0, 10, match) == LogPage([], before)
         page = await store.get_instances([key()])
         assert [stored.row.key for stored in page.instances] == [key()]
         assert (page.revision, page.ahead) == (before, {key(): revision})
