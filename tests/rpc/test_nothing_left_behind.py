@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import grpc.aio
 import pytest
 import pytest_asyncio
@@ -37,19 +38,24 @@ SERVICE = "durachart.v1.StateMachineService"
 OF_A_CALL = (RpcError, DurachartError, CallContext, Exchange, EventStream, Ticket, Watch)
 
 
-@contextmanager
-def nothing_left() -> Iterator[None]:
-    """Nothing of a call becomes cyclic garbage in this block."""
+def _alive() -> Counter[str]:
+    """What there is of calls, reachable or not."""
+    return Counter(type(each).__name__ for each in gc.get_objects() if issubclass(type(each), OF_A_CALL))
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """What the calls of this block were made of goes without the collector, once they are over."""
     gc.collect()
     gc.disable()
     try:
+        before = _alive()
         yield
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        assert Counter(type(each).__name__ for each in gc.garbage if isinstance(each, OF_A_CALL)) == {}
+        deadline = asyncio.get_running_loop().time() + 5
+        while (left := _alive() - before) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # until the server has heard that they are over
+        assert not left
     finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
         gc.enable()
 
 
@@ -96,10 +102,9 @@ _FAILING: dict[str, Callable[[], object]] = {
 async def test_a_call_that_fails(server: Server, caller: Caller, method: str) -> None:
     made = server.service.methods[f"{SERVICE}/{method}"]
     await outcome(caller.start(made, _FAILING[method]()))  # type: ignore[arg-type]
-    with nothing_left():
+    async with nothing_left():
         for _ in range(5):
             await outcome(caller.start(made, _FAILING[method]()))  # type: ignore[arg-type]
-        await asyncio.sleep(0.05)
 
 
 async def test_a_definition_that_is_refused(server: Server, caller: Caller) -> None:
@@ -107,30 +112,27 @@ async def test_a_definition_that_is_refused(server: Server, caller: Caller) -> N
     for text in ("{", '{"machine": {"id": "x"}}'):
         request = machines.PublishMachineRequest(definition_json=text)
         await outcome(caller.start(made, request))
-        with nothing_left():
+        async with nothing_left():
             await outcome(caller.start(made, request))
-            await asyncio.sleep(0.05)
 
 
 async def test_a_watch_that_its_reader_leaves(server: Server, caller: Caller) -> None:
     made = server.service.methods[f"{SERVICE}/WatchState"]
     request = pb.WatchStateRequest(filter=pb.WatchFilter(machine_id="order"))
-    with nothing_left():
+    async with nothing_left():
         for _ in range(3):
             call = caller.start(made, request)
             await call.read()
             await call.cancel()
-        await asyncio.sleep(0.1)
 
 
 async def test_a_watch_whose_time_is_up(server: Server, caller: Caller) -> None:
     made = server.service.methods[f"{SERVICE}/WatchState"]
     request = pb.WatchStateRequest(filter=pb.WatchFilter(machine_id="order"))
-    with nothing_left():
+    async with nothing_left():
         for _ in range(3):
             _, ending = await outcome(caller.start(made, request, timeout=0.1))
             assert ending.code == "DEADLINE_EXCEEDED"
-        await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("event", ["ADD_ITEM", "NO_SUCH_EVENT"])
@@ -141,6 +143,11 @@ async def test_a_stream_of_events(server: Server, event: str, ends: str) -> None
         start = channel.stream_stream(
             path, pb.StreamEventsRequest.SerializeToString, pb.StreamEventsResponse.FromString
         )
+
+        async def unary(request: pb.SendEventRequest) -> None:
+            path = server.service.methods[f"{SERVICE}/SendEvent"].path
+            call = channel.unary_unary(path, pb.SendEventRequest.SerializeToString)(request)
+            assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION
 
         async def stream() -> None:
             call = start()
@@ -153,11 +160,10 @@ async def test_a_stream_of_events(server: Server, event: str, ends: str) -> None
                 while await call.read() is not grpc.aio.EOF:
                     pass
             elif ends == "unread":
-                await asyncio.sleep(0.1)
+                await unary(_event("streamed"))  # which is judged after those of the stream
             call.cancel()
 
         await stream()
-        with nothing_left():
+        async with nothing_left():
             for _ in range(3):
                 await stream()
-            await asyncio.sleep(0.1)

@@ -121,7 +121,6 @@ class EventStream:
         self._room: asyncio.Future[None] | None = None
         self._news: asyncio.Future[None] | None = None
         self._ended = False
-        self._over = False
         self._failure: Exception | None = None
 
     def drain(self) -> None:
@@ -155,11 +154,8 @@ class EventStream:
                 offer.withdraw()
             reading.cancel()
             await asyncio.wait([reading])
-            # Whatever ended the requests knows this by its frames; and nobody takes the answers any more.
-            self._over = True
+            # What ended the requests knows this by the frames through which it came.
             self._failure = None
-            self._answers.clear()
-            self._offers.clear()
 
     async def _read(self, requests: AsyncIterator[pb.StreamEventsRequest]) -> None:
         try:
@@ -190,8 +186,6 @@ class EventStream:
             self._offers[number] = offer
 
     def _answer(self, number: int, correlation_id: str, answer: Answer) -> None:
-        if self._over:
-            return
         self._offers.pop(number, None)
         self._open_window(answer)
         self._answers.append((correlation_id, answer))
