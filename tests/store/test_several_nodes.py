@@ -18,11 +18,15 @@ from durachart.runtime.errors import (
     Overloaded,
     RequestIdReused,
     VersionConflict,
+    WatchCompacted,
 )
 from durachart.runtime.runtime import Runtime
-from durachart.store.interface import CommitResult, Store, Writes
+from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.views import WatchSynced
+from durachart.store.interface import CommitResult, LogPage, Store, Writes
 from tests.store.conftest import StoreMaker
 from tests.store.runtimes import ADA, Service
+from tests.store.test_watches import Watching, watching
 from tests.unit.runtime.samples import SimulatedClock, job_json, key
 
 
@@ -36,6 +40,7 @@ class SharedStore:
         self._first = first
         self.commits = 0
         self.before_commit: Any = None
+        self.before_read_log: Any = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -54,14 +59,21 @@ class SharedStore:
             await self.before_commit()
         return await self._store.commit(writes)
 
+    async def read_log(self, *args: Any, **kwargs: Any) -> LogPage:
+        if self.before_read_log is not None:
+            await self.before_read_log()
+        return await self._store.read_log(*args, **kwargs)
+
 
 @asynccontextmanager
-async def _nodes(make_store: StoreMaker) -> AsyncIterator[tuple[Service, Service]]:
+async def _nodes(
+    make_store: StoreMaker, settings: RuntimeSettings | None = None
+) -> AsyncIterator[tuple[Service, Service]]:
     store = make_store()
     clock = SimulatedClock()
     other = SharedStore(store, first=False) if store.exclusive else SharedStore(make_store(), first=True)
     stores: list[Any] = [SharedStore(store, first=True), other]
-    a, b = (Runtime(each, clock=clock) for each in stores)
+    a, b = (Runtime(each, settings, clock=clock) for each in stores)
     async with a.running(), b.running():
         await a.publish(job_json(), ADA)
         yield Service(a, stores[0], clock), Service(b, stores[1], clock)
@@ -187,3 +199,37 @@ async def test_what_one_node_knows_is_asked_of_the_database_once(nodes: tuple[Se
     assert store.commits == 2
     await b.send("ADD")
     assert store.commits == 3
+
+
+@pytest.mark.parametrize("sender", [0, 1])
+async def test_a_node_that_retention_overtook_says_so_to_who_watches_there(
+    make_store: StoreMaker, sender: int
+) -> None:
+    """Whoever made the changes: they are gone before the node has read the log that far."""
+    settings = RuntimeSettings(snapshot_every=2, whole_context_bytes=0)
+    async with _nodes(make_store, settings) as nodes:
+        watched = nodes[0]
+        await watched.create()
+        async with watching(watched, instances=(key(),)) as batches:
+            watch = Watching(batches)
+            await watch.until(WatchSynced)
+            reads, held = asyncio.Event(), asyncio.Event()
+
+            async def hold() -> None:
+                reads.set()
+                await held.wait()
+
+            watched.store.before_read_log = hold  # type: ignore[attr-defined]
+            await asyncio.wait_for(reads.wait(), 30)
+            for _ in range(20):
+                await nodes[sender].send("ADD")
+            watched.clock.now += 10_000_000
+            assert await nodes[1].runtime.expire("journal", timedelta(seconds=1), 100)
+            held.set()
+            with pytest.raises(WatchCompacted) as refused:
+                await asyncio.wait_for(watch.transitions(20), 30)
+        async with watching(
+            watched, instances=(key(),), resume_token=refused.value.oldest_resume_token
+        ) as batches:
+            frames = await Watching(batches).until(WatchSynced)
+    assert frames[-2].state.version == 20  # type: ignore[union-attr]

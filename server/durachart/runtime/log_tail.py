@@ -19,7 +19,7 @@ from durachart.runtime.errors import DurachartError
 from durachart.runtime.history import History
 from durachart.runtime.log import Change, RecentLog
 from durachart.store.errors import StoreFailed
-from durachart.store.interface import LogMatch, Store
+from durachart.store.interface import LogMatch, LogPage, Store
 
 _log = logging.getLogger(__name__)
 
@@ -148,13 +148,7 @@ class LogTail:
         stretch, after = self._stretch, self._log.newest
         known = sorted(revision for revision in self._kept if revision > after)
         page = await self._store.read_log(after, _ENTRIES, _ALL, known=known)
-        changes: list[Change] | None
-        try:
-            changes = await self._history.changes(page.entries)
-        except DurachartError as error:
-            # Whoever watches that instance is told when reading it from the database; nobody else is held up.
-            _log.warning("log goes on after a row that cannot be read error=%s", error)
-            changes = None
+        changes = await self._changes(page, after)
         if stretch != self._stretch or not self._begun.is_set():
             return False
         if changes is None:
@@ -167,3 +161,15 @@ class LogTail:
         for revision in [revision for revision in self._kept if revision <= page.through]:
             del self._kept[revision]
         return page.through > after and (changes is None or bool(changes))
+
+    async def _changes(self, page: LogPage, after: int) -> list[Change] | None:
+        """What the rows say happened; None: not all can be said, and who watches finds out at the database."""
+        if page.compacted > after:
+            _log.warning("log begins anew: retention removed rows that this node had not read")
+            return None
+        try:
+            return await self._history.changes(page.entries)
+        except DurachartError as error:
+            # Whoever watches that instance is told when reading it from the database; nobody else is held up.
+            _log.warning("log goes on after a row that cannot be read error=%s", error)
+            return None

@@ -214,7 +214,7 @@ class LogPage(NamedTuple):
         entries: Accepted rows that match, by revision.
         through: Every match up to this revision that is still there is in ``entries``: go on after it.
         compacted: Retention had removed rows up to this revision by then, inclusive: whoever asked for what
-            comes after an older one may have missed some. 0: none, or the whole log was asked for.
+            comes after an older one may have missed some. 0: none.
     """
 
     entries: list[LogEntry]

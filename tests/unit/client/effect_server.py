@@ -36,6 +36,7 @@ class EffectServer:
         self._waiting: list[pb.LeasedEffect] = []
         self._cancels: list[pb.CancelledEffect] = []
         self._changed = asyncio.Condition()
+        self._streams = 0
         self._server = server
         server.script["StreamEffects"] = self._stream
         for name, answer in (
@@ -101,6 +102,11 @@ class EffectServer:
         async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: len(self.openings) >= count)
 
+    async def wait_left(self) -> None:
+        """Wait until no worker's stream is open: what is asked for meanwhile may be given to one that has left."""
+        async with asyncio.timeout(30), self._changed:
+            await self._changed.wait_for(lambda: not self._streams)
+
     def _of(self, name: str) -> list[Any]:
         return [request for told, request in self.told if told == name]
 
@@ -134,6 +140,7 @@ class EffectServer:
     ) -> AsyncIterator[pb.StreamEffectsResponse]:
         opening = await anext(requests)
         async with self._changed:
+            self._streams += 1
             self._changed.notify_all()
         handlers = list(opening.handlers)
         credit = asyncio.Semaphore(opening.credits)
@@ -161,6 +168,9 @@ class EffectServer:
                 yield pb.StreamEffectsResponse(effects=effects, cancelled=cancelled)
         finally:
             reading.cancel()
+            async with self._changed:
+                self._streams -= 1
+                self._changed.notify_all()
 
     def _next(self, handlers: Any) -> pb.LeasedEffect | None:
         return next((one for one in self._waiting if one.handler in handlers), None)

@@ -150,6 +150,7 @@ async def test_the_text_of_an_unforeseen_exception_stays_here_unless_asked_for(
         [told] = await effects.wait_ends()
     assert told.error.message == "The handler 'email.send' failed with KeyError."
     assert "password=123" in caplog.text
+    await effects.wait_left()
     async with working(client, send, tracebacks=True):
         await effects.ask("e-2")
         told = (await effects.wait_ends(2))[1]

@@ -29,12 +29,12 @@ _OFFSET: Final = "(SELECT value::bigint FROM store_info WHERE name = 'revision_o
 FIRST_REVISION: Final = f"((pg_current_xact_id()::text::bigint << {PLACE_BITS}) + {_OFFSET})"
 """SQL: the revision of the first row of this transaction."""
 
-_COMPACTED: Final = "(SELECT value::bigint FROM store_info WHERE name = 'compacted_revision')"
+COMPACTED_REVISION: Final = "(SELECT value::bigint FROM store_info WHERE name = 'compacted_revision')"
 """SQL: the newest row that retention removed; null when it removed none."""
 
 FINAL_REVISION: Final = (
     "(SELECT greatest(max(revision), "
-    f"{_COMPACTED}, 0) FROM journal WHERE revision"
+    f"{COMPACTED_REVISION}, 0) FROM journal WHERE revision"
     f" < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {PLACE_BITS}) + {_OFFSET})"
 )
 """SQL: rows up to this revision, inclusive, are all there (or were, before retention), as this transaction
