@@ -163,7 +163,7 @@ class LogTail:
         return page.through > after and (changes is None or bool(changes))
 
     async def _changes(self, page: LogPage, after: int) -> list[Change] | None:
-        """What the rows say happened; None: not all can be said, and who watches finds out at the database."""
+        """What the rows say happened; None: not all of it can be said, and who watches asks the database."""
         if page.compacted > after:
             _log.warning("log begins anew: retention removed rows that this node had not read")
             return None

@@ -103,7 +103,7 @@ class EffectServer:
             await self._changed.wait_for(lambda: len(self.openings) >= count)
 
     async def wait_left(self) -> None:
-        """Wait until no worker's stream is open: what is asked for meanwhile may be given to one that has left."""
+        """Wait until no stream is open: until then a worker that has left may still be given effects."""
         async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: not self._streams)
 
