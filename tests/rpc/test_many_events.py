@@ -371,6 +371,25 @@ async def test_fewer_events_are_taken_while_their_answers_are_large(tmp_path: Pa
         assert sum([len(message.results) async for message in messages]) == 100
 
 
+async def test_answers_of_one_call_leave_out_contexts_beyond_a_bound(tmp_path: Path) -> None:
+    """So that a client which takes 4 MiB, as most do, hears of what was applied."""
+    bounds = RuntimeSettings(max_event_bytes=2_000_000, max_context_bytes=2_000_000)
+    async with served(tmp_path, bounds) as server:
+        await server.running.create()
+        await server.running.send("NOTE", {"who": "x" * 900_000})
+        results = await server.send(
+            *[event("ADD")] * 50, event("NOPE"), event("NOTE", '{"who":""}'), event("ADD")
+        )
+        states = [result.response.state for result in results]
+        assert [state.version for state in states] == [*range(2, 52), 0, 52, 53]
+        assert [number for number, state in enumerate(states) if state.context_json] == [0, 1, 51, 52]
+        assert reason_of(results[50].error) == "EVENT_NOT_ALLOWED"
+        # What was left out is what view BASIC leaves out.
+        basic = await server.send_alone(event("NOTE", '{"who":""}', view=types.INSTANCE_VIEW_BASIC))
+        of = {field.name for field, _ in basic.state.ListFields()}
+        assert {field.name for field, _ in states[2].ListFields()} == of
+
+
 async def test_a_response_is_bounded_and_a_larger_answer_goes_alone(tmp_path: Path) -> None:
     bounds = RuntimeSettings(max_event_bytes=2_000_000, max_context_bytes=2_000_000)
     sizes = {"a": 400_000, "b": 600_000, "c": 100_000, "d": 1_500_000, "e": 10}

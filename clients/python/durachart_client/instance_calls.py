@@ -159,7 +159,8 @@ class InstanceCalls(ABC):
             timeout: None takes the client's.
 
         Returns:
-            For each event, in order, its answer, or the error that ``send`` would have raised.
+            For each event, in order, its answer, or the error that ``send`` would have raised. When they
+            come to more than 2 MiB together, the states of further ones are in view ``basic``.
 
         Raises:
             ServerError: The call as a whole failed. Events that have request ids may be sent again.

@@ -15,6 +15,7 @@ from durachart.rpc import convert
 from durachart.rpc.context import CallContext
 from durachart.rpc.errors import Violation, error_of, invalid_request, shutting_down
 from durachart.rpc.gen import state_machine_service_pb2 as pb
+from durachart.rpc.gen import types_pb2 as types
 from durachart.rpc.status import RpcError
 from durachart.rpc.validation import MAX_CORRELATION_ID_CHARS, check
 from durachart.runtime.paging import size_bytes
@@ -29,6 +30,10 @@ DEFAULT_WINDOW = 256
 # within the context's limit.
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_RESULTS = 64
+# What the results of one SendEvents may come to before further ones are given in view BASIC. With those of a
+# thousand events they stay under the same 4 MiB: a response that its caller cannot take in is of events that
+# have been applied.
+FULL_RESULTS_BYTES = 2 * 1024 * 1024
 # What a stream's answers that nobody reads may amount to, about: their contexts may be a mebibyte each.
 _UNREAD_BYTES = 8 * 1024 * 1024
 # Under way before it is known how large the answers are.
@@ -79,11 +84,17 @@ async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest])
     response = pb.SendEventsResponse()
     results = [response.results.add() for _ in requests]
     missing = len(results)
+    room = FULL_RESULTS_BYTES
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def take(result: pb.SendEventResult, answer: Answer) -> None:
-        nonlocal missing
+        nonlocal missing, room
         sender.fill(result, answer)
+        size = result.ByteSize()
+        if size > room and result.HasField("response"):
+            _leave_basic(result.response.state)
+            size = result.ByteSize()
+        room -= size
         missing -= 1
         if not missing and not finished.done():
             finished.set_result(None)
@@ -97,6 +108,12 @@ async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest])
         for offer in offers:
             offer.withdraw()
     return response
+
+
+def _leave_basic(state: types.InstanceState) -> None:
+    """Take away what view BASIC does not have."""
+    for field in ("context_json", "allowed_events", "meta_json", "output_json", "evaluate_time"):
+        state.ClearField(field)
 
 
 class EventStream:

@@ -203,7 +203,8 @@ export declare const SendEventResponseSchema: GenMessage<SendEventResponse>;
  */
 export declare type SendEventsRequest = Message<"durachart.v1.SendEventsRequest"> & {
   /**
-   * What to send, 1 to 1,000. Each is what SendEvent takes.
+   * What to send, 1 to 1,000. Each is what SendEvent takes, its `view` among it; when the results come to more than 2 MiB together, further
+   * ones are in view BASIC.
    *
    * @generated from field: repeated durachart.v1.SendEventRequest requests = 1;
    */
