@@ -143,11 +143,11 @@ async def test_a_reader_that_cannot_keep_up_gets_the_latest_states_once(
     async with serving(make_store, settings) as service:
         for name in "abcd":
             await service.create(key(name))
-        async with watching(
-            service, filter=WatchFilter("", "job"), conflate=True, view=View.BASIC
-        ) as batches:
-            watch = Watching(batches)
-            frames = await watch.until(WatchSynced)
+        jobs = watching(service, filter=WatchFilter("", "job"), conflate=True, view=View.BASIC)
+        async with jobs as batches, watching(service, instances=(key("e"),)) as of_last:
+            watch, last = Watching(batches), Watching(of_last)
+            await watch.until(WatchSynced)
+            await last.until(WatchSynced)
             for _ in range(30):
                 await service.send("ADD", of=key("a"))
             await service.send("GO", of=key("b"))
@@ -155,6 +155,7 @@ async def test_a_reader_that_cannot_keep_up_gets_the_latest_states_once(
             await service.runtime.delete_instance(DeleteInstance(key("d")), ADA)
             await service.create(key("d"))
             await service.create(key("e"))
+            await last.transitions(1)  # by now the node has heard of all of it
             frames = [await watch.next()]
             while not any(name == "e" for _, name, _, _ in told(frames)):
                 frames.append(await watch.next())
