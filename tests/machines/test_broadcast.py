@@ -71,6 +71,7 @@ def test_broadcast_is_published_without_a_warning() -> None:
 
 
 def test_edges_are_exactly_those_of_the_requirement() -> None:
+    """Row: E1."""
     machine = definition("broadcast").machine
     top = {node.id: node.key for node in machine.root.regions}
     assert list(top.values()) == ["idle", "initializing", "ready", "starting", "live", "stopping", "error"]
@@ -98,6 +99,7 @@ def test_edges_are_exactly_those_of_the_requirement() -> None:
 def test_each_state_allows_its_events_and_refuses_all_others(
     start: Start, expected: str, allowed: list[str]
 ) -> None:
+    """Row: E1."""
     play = start()
     assert stage(play) == expected
     assert play.allowed == allowed
@@ -108,12 +110,14 @@ def test_each_state_allows_its_events_and_refuses_all_others(
 
 
 def test_initialization_asks_for_every_component_at_once() -> None:
+    """Host, producer, feed, session and API key are regions of one machine, each with its effect. Row: E3."""
     assert initializing().effects == [
         ("prepare", {"component": component, "attempt": 1}) for component in COMPONENTS
     ]
 
 
 def test_initialization_is_complete_before_ready() -> None:
+    """Row: E2."""
     play = initializing()
     for component in reversed(COMPONENTS):
         assert stage(play) == "initializing"
@@ -148,6 +152,7 @@ def test_failed_stop_ends_in_idle_and_says_why() -> None:
 
 
 def test_failed_start_is_rolled_back() -> None:
+    """Row: E2."""
     play = starting().accept("START_FAILED", **FAILURE)
     assert stage(play) == "error"
     assert play.effects == [("rollback", None)]
@@ -164,6 +169,7 @@ def test_failed_feed_is_rolled_back() -> None:
 
 
 def test_error_recovers_by_itself_as_far_as_it_was_wanted() -> None:
+    """Row: E2."""
     play = live(recovery_delay_ms=1_000).accept("FEED_FAILED", **FAILURE)
     play.wait(milliseconds=999)
     assert stage(play) == "error"
@@ -182,6 +188,7 @@ def test_recovery_of_what_was_to_be_ready_ends_ready() -> None:
 
 
 def test_recoveries_in_a_row_are_limited_and_wait_longer_each_time() -> None:
+    """Row: E2."""
     play = failed(max_recoveries=2, recovery_delay_ms=1_000)
     play.wait(seconds=1).accept("COMPONENT_FAILED", **FAILURE)
     play.wait(seconds=1)

@@ -81,6 +81,7 @@ def test_session_waits_for_its_first_message() -> None:
 def test_message_is_routed_by_the_event_that_matters(
     events: list[dict[str, Any]], agent: str, reason: str
 ) -> None:
+    """Guarded branches first, the default last. Rows: C1, C2."""
     play = asked(*events)
     assert play.value == agent
     assert play.context["agent"] == agent.removesuffix("_agent")
@@ -90,6 +91,7 @@ def test_message_is_routed_by_the_event_that_matters(
 
 
 def test_what_counts_as_today_is_the_day_at_the_event() -> None:
+    """Row: C2."""
     # 09:00 UTC is 23:00 in +14:00; what begins two hours later begins there tomorrow.
     later = event(begins={"hours": 2}, ends={"hours": 3}, utc_offset="+14:00")
     assert asked(later).value == "standard_agent"
@@ -98,11 +100,13 @@ def test_what_counts_as_today_is_the_day_at_the_event() -> None:
 
 @pytest.mark.parametrize(("hours", "agent"), [(23.99, "event_agent"), (24, "standard_agent")])
 def test_event_matters_for_less_than_24_hours_after_its_end(hours: float, agent: str) -> None:
+    """Row: C2."""
     ended = event(begins={"hours": -hours - 1}, ends={"hours": -hours})
     assert asked(ended).value == agent
 
 
 def test_entry_actions_and_meta_show_who_answers() -> None:
+    """Row: C4."""
     play = asked(LIVE)
     assert play.effects == [("agentEntered", {"agent": "event", "contractor": "ada", "event": "live"})]
     [meta] = play.meta.values()
@@ -119,6 +123,7 @@ def test_live_event_wins_over_the_others() -> None:
 
 
 def test_closest_event_to_come_wins_among_several() -> None:
+    """Row: C7."""
     evening = event("evening", begins={"hours": 9}, ends={"hours": 10})
     assert asked(evening, LATER_TODAY, JUST_ENDED).context["event"]["id"] == "later"
     earlier = event("earlier", begins={"hours": -3}, ends={"hours": 2})
@@ -131,6 +136,7 @@ def test_last_to_end_wins_among_events_that_ended() -> None:
 
 
 def test_contractor_registers_in_mid_chat() -> None:
+    """Rows: C3, C7."""
     play = asked()
     assert play.value == "standard_agent"
     play.accept("EVENT_CONTEXT", events=[LATER_TODAY])
@@ -139,6 +145,7 @@ def test_contractor_registers_in_mid_chat() -> None:
 
 
 def test_event_starts_and_ends_in_mid_chat() -> None:
+    """Row: C7."""
     meeting = event(begins={"minutes": 20}, ends={"minutes": 45}, participation="registered")
     play = asked(meeting)
     assert play.context["last_transition"]["reason"] == "event_today"
@@ -152,18 +159,21 @@ def test_event_starts_and_ends_in_mid_chat() -> None:
 
 
 def test_event_is_cancelled_in_mid_chat() -> None:
+    """Row: C7."""
     play = asked(LIVE).accept("EVENT_CONTEXT", events=[LIVE | {"cancelled": True}])
     assert play.value == "standard_agent"
     assert play.context["event"] is None
 
 
 def test_event_context_of_an_idle_session_counts_with_the_next_message() -> None:
+    """Every state that lasts handles new event context. Row: C3."""
     play = concierge().accept("EVENT_CONTEXT", events=[LIVE])
     assert play.value == "idle"
     assert play.accept("MESSAGE", text="Hi").value == "event_agent"
 
 
 def test_routing_error_falls_back_to_the_standard_agent() -> None:
+    """Row: C6."""
     play = asked(LIVE).accept("ROUTING_FAILED", reason="the event agent is unreachable")
     assert play.value == "standard_agent"
     assert play.context["error"] == "the event agent is unreachable"
@@ -175,6 +185,7 @@ def test_routing_error_falls_back_to_the_standard_agent() -> None:
 
 @pytest.mark.parametrize("events", [[], [LIVE]])
 def test_silent_session_rests_and_the_next_message_restores_it(events: list[dict[str, Any]]) -> None:
+    """Row: C7."""
     play = asked(*events)
     agent = play.value
     play.wait(minutes=29)
@@ -202,6 +213,7 @@ def test_end_of_the_session_leaves_no_timer_behind(start: Any) -> None:
 
 
 def test_same_message_at_another_instant_is_routed_by_that_instant() -> None:
+    """The instant is an input: no guard reads a clock. Row: C2."""
     morning = asked(LATER_TODAY, now=START)
     night = asked(LATER_TODAY, now=START + timedelta(days=2))
     assert (morning.value, night.value) == ("event_agent", "standard_agent")

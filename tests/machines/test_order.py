@@ -36,6 +36,7 @@ def test_order_starts_as_an_empty_draft() -> None:
 
 
 def test_items_are_added_in_order_with_their_defaults() -> None:
+    """The context. Row: A24."""
     order = draft().accept("ADD_ITEM", **TEA).accept("ADD_ITEM", sku="cup")
     assert order.value == "draft"
     assert order.version == 2
@@ -43,6 +44,7 @@ def test_items_are_added_in_order_with_their_defaults() -> None:
 
 
 def test_empty_order_is_not_submitted() -> None:
+    """The guard. Row: A24."""
     order = draft()
     assert order.send("SUBMIT") == "GUARD_REJECTED"
     assert (order.value, order.version) == ("draft", 0)
@@ -94,6 +96,7 @@ def test_order_can_be_cancelled_until_it_is_confirmed(start: Start) -> None:
 def test_allowed_events_are_sorted_and_all_others_are_refused(
     start: Start, allowed: list[str], refused: list[str]
 ) -> None:
+    """Valid and invalid events, and a stable sort. Row: A24."""
     order = start()
     assert order.allowed == allowed
     payloads = {"ADD_ITEM": TEA, "PAYMENT_FAILED": {"reason": "x"}}

@@ -57,6 +57,59 @@ async def test_an_acknowledged_event_is_read_by_the_next_call_and_after_a_restar
         assert await service.context() == {"n": 7, "who": None}
 
 
+HISTORY = {
+    "machine": {
+        "id": "visit",
+        "initial": "work",
+        "states": {
+            "work": {
+                "initial": "a",
+                "states": {
+                    "a": {"on": {"NEXT": "b"}},
+                    "b": {"initial": "b1", "states": {"b1": {"on": {"NEXT": "b2"}}, "b2": {}}},
+                    "last": {"type": "history"},
+                    "exact": {"type": "history", "history": "deep"},
+                },
+                "on": {"LEAVE": "away"},
+            },
+            "away": {"on": {"BACK": "work.last", "EXACTLY": "work.exact"}},
+        },
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "value"), [("BACK", {"work": {"b": "b1"}}), ("EXACTLY", {"work": {"b": "b2"}})]
+)
+async def test_history_is_restored_after_a_restart(make_store: StoreMaker, event: str, value: Any) -> None:
+    """Shallow and deep. Row: B4."""
+    visit = InstanceKey("", "visit", "v-1")
+    async with serving(make_store) as service:
+        await service.runtime.publish(json.dumps(HISTORY), ADA)
+        await service.create(visit)
+        for each in ("NEXT", "NEXT", "LEAVE"):
+            await service.send(each, of=visit)
+    async with serving(make_store) as service:
+        assert json.loads((await service.send(event, of=visit)).state.value_json) == value
+
+
+async def test_a_definition_is_read_from_the_store_and_a_newer_one_is_taken_at_once(
+    make_store: StoreMaker,
+) -> None:
+    """What runs keeps its version; nothing is restarted. Row: B5."""
+    newer = json.loads(job_json())
+    newer["machine"]["states"]["idle"]["on"]["GREET"] = {"actions": "inc"}
+    async with serving(make_store) as service:
+        await service.create(key("old"))
+    async with serving(make_store, published=False) as service:
+        assert (await service.send("ADD", of=key("old"))).state.machine_version == 1
+        await service.runtime.publish(json.dumps(newer), ADA)
+        await service.create(key("new"))
+        assert (await service.send("GREET", of=key("new"))).state.machine_version == 2
+        with pytest.raises(EventNotAllowed):
+            await service.send("GREET", of=key("old"))
+
+
 async def test_a_state_shows_what_its_view_promises(service: Service) -> None:
     created = await service.create(input_json='{"who":"ada"}', labels={"team": "red"})
     state = created.state

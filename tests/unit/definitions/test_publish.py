@@ -429,6 +429,7 @@ def test_output_of_a_machine_that_ends_at_once_is_held_against_its_schema() -> N
 
 
 def test_all_problems_are_told_at_once_in_document_order() -> None:
+    """`invoke` with its alternative among them. Row: A4."""
     given = {
         "machine": {
             "id": "m",
