@@ -7,6 +7,10 @@
 PYTHON ?= python3 python3.13 python3.12 python3.11 python3.14
 ARGS ?=
 
+# Most of what tests do is wait: for processes, disks, timers. Files are not divided, because their tests share servers; the longest come first. More
+# processes need a PostgreSQL and some hundred MiB each. PARALLEL= runs them one after the other.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 VENV := .venv
 PY := $(VENV)/bin/python
 BUF := $(VENV)/bin/buf
@@ -34,7 +38,7 @@ run: $(RUNTIME_STAMP) ## Start the server on its embedded default. ARGS="--liste
 	@exec $(PY) tools/foreground.py $(VENV)/bin/durachart serve $(ARGS)
 
 test: $(DEV_STAMP) $(NODE_STAMP) ## Set up and pass every test. ARGS="-k order" passes options to pytest.
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 check: lint types contracts proto verify coverage test ## What CI runs: format, lint, types, import contracts, proto, generated code, tests.
 
