@@ -44,7 +44,7 @@ check: lint types contracts proto verify coverage test ## What CI runs: format, 
 
 coverage: $(DEV_STAMP) $(NODE_STAMP) ## Hold the engine at 100 % of its branches, by its own tests.
 	@echo "==> coverage of the engine"
-	@$(PY) -m pytest -q tests/unit/engine tests/conformance \
+	@$(PY) -m pytest -q $(PARALLEL) tests/unit/engine tests/conformance \
 		--cov=durachart.engine --cov-fail-under=100
 
 lint: $(DEV_STAMP) ## Check format and lint.
