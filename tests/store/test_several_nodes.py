@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -61,7 +61,7 @@ class SharedStore:
 
     async def read_log(self, *args: Any, **kwargs: Any) -> LogPage:
         if self.before_read_log is not None:
-            await self.before_read_log()
+            await self.before_read_log(kwargs.get("known", ()))
         return await self._store.read_log(*args, **kwargs)
 
 
@@ -215,7 +215,7 @@ async def test_a_node_that_retention_overtook_says_so_to_who_watches_there(
             await watch.until(WatchSynced)
             reads, held = asyncio.Event(), asyncio.Event()
 
-            async def hold() -> None:
+            async def hold(known: Sequence[int]) -> None:
                 reads.set()
                 await held.wait()
 
@@ -233,3 +233,32 @@ async def test_a_node_that_retention_overtook_says_so_to_who_watches_there(
         ) as batches:
             frames = await Watching(batches).until(WatchSynced)
     assert frames[-2].state.version == 20  # type: ignore[union-attr]
+
+
+async def test_changes_that_are_dropped_while_the_log_is_read_are_not_missed(
+    make_store: StoreMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node keeps only so many of its own changes until the log is final."""
+    async with _nodes(make_store) as (node, _):
+        node.runtime._tail._max_kept = 4
+        await node.create()
+        async with watching(node, instances=(key(),)) as batches:
+            watch = Watching(batches)
+            await watch.until(WatchSynced)
+            reads, held = asyncio.Event(), asyncio.Event()
+
+            async def hold(known: Sequence[int]) -> None:
+                if known:
+                    reads.set()
+                    await held.wait()
+
+            node.store.before_read_log = hold  # type: ignore[attr-defined]
+            sent = 0
+            while not reads.is_set():
+                sent = (await node.send("ADD")).state.version
+            for _ in range(19):
+                sent = (await node.send("ADD")).state.version
+            held.set()
+            found = await asyncio.wait_for(watch.transitions(sent), 30)
+        assert [frame.state.version for frame in found] == list(range(1, sent + 1))
+    assert "log not read" not in caplog.text

@@ -146,8 +146,9 @@ class LogTail:
     async def _read(self) -> bool:
         """Append what is final by now; returns whether there was anything."""
         stretch, after = self._stretch, self._log.newest
-        known = sorted(revision for revision in self._kept if revision > after)
-        page = await self._store.read_log(after, _ENTRIES, _ALL, known=known)
+        # As of now: of those that are kept, the oldest may go meanwhile.
+        known = {revision: change for revision, change in self._kept.items() if revision > after}
+        page = await self._store.read_log(after, _ENTRIES, _ALL, known=sorted(known))
         changes = await self._changes(page, after)
         if stretch != self._stretch or not self._begun.is_set():
             return False
@@ -155,7 +156,7 @@ class LogTail:
             self._log.begin(page.through)
             self._on_gap()
         elif page.through > after:
-            own = (self._kept[revision] for revision in known if revision <= page.through)
+            own = (change for revision, change in known.items() if revision <= page.through)
             changes = sorted((*changes, *own), key=lambda change: change.revision)
             self._log.append(changes, page.through)
         for revision in [revision for revision in self._kept if revision <= page.through]:
