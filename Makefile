@@ -8,8 +8,9 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python3.14
 ARGS ?=
 
 # Most of what tests do is wait: for processes, disks, timers. Files are not divided, because their tests share servers; the longest come first. More
-# processes need a PostgreSQL and some hundred MiB each. PARALLEL= runs them one after the other.
-PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# processes need a PostgreSQL and some hundred MiB each. A test that runs out of time ends its process, and with it the run, which names it: with
+# another process in its place the run would wait for ever. PARALLEL= runs them one after the other.
+PARALLEL ?= -n auto --maxprocesses 4 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -43,14 +43,14 @@ class Service:
         return await self.runtime.send_event(SendEvent(of or key(), event_type, text, **given), caller)
 
     async def context(self, of: InstanceKey | None = None) -> Any:
-        state = await self.runtime.get_state(of or key(), View.FULL)
+        state = await self.runtime.instances.get(of or key(), View.FULL)
         return json.loads(state.context_json)
 
     async def journal(self, of: InstanceKey | None = None) -> list[JournalEntry]:
         entries: list[JournalEntry] = []
         token = ""
         while True:
-            page = await self.runtime.list_journal(of or key(), page_size=1_000, page_token=token)
+            page = await self.runtime.instances.journal(of or key(), page_size=1_000, page_token=token)
             entries.extend(page.items)
             token = page.next_page_token
             if not token:

@@ -113,7 +113,7 @@ async def test_a_broken_instances_row_concerns_its_instance_alone(
     statement = f"UPDATE instances SET {column} = ? WHERE instance_id = 'bad'"
     async with damaged(written, tmp_path, statement, (text,)) as service:
         with pytest.raises(InstanceCorrupt):
-            await service.runtime.get_state(BAD)
+            await service.runtime.instances.get(BAD)
         with pytest.raises(InstanceCorrupt) as caught:
             await service.send("LEAVE", None, BAD)
         assert caught.value.key == BAD
@@ -123,7 +123,7 @@ async def test_a_broken_instances_row_concerns_its_instance_alone(
 
 async def others_go_on(service: Service) -> None:
     """Lists and watches show the bad one as far as it can be, and the good one whole."""
-    page = await service.runtime.list_instances("", view=View.FULL)
+    page = await service.runtime.instances.list("", view=View.FULL)
     assert [state.key for state in page.items] == [BAD, GOOD]
     assert page.items[0].version == 3
     for spec in (WatchSpec(filter=WatchFilter("", "job")), WatchSpec(instances=(BAD, GOOD))):
@@ -154,7 +154,7 @@ async def test_a_definition_that_is_missing_or_does_not_compile_concerns_its_ins
             with pytest.raises(error):
                 await service.send("LEAVE", None, BAD)
             with pytest.raises(error):
-                await service.runtime.get_state(BAD)
+                await service.runtime.instances.get(BAD)
         assert (await service.send("LEAVE", None, GOOD)).changed
         await others_go_on(service)
 
@@ -224,10 +224,10 @@ async def test_effects_and_timers_of_a_broken_instance_hold_up_nobody(
 ) -> None:
     statement = "UPDATE instances SET internals = '{' WHERE instance_id = 'bad'"
     async with damaged(written, tmp_path, statement) as service:
-        due = await service.runtime.claim_due_timers(10, timedelta(seconds=5))
+        due = await service.runtime.timers.claim(10, timedelta(seconds=5))
         assert sorted(timer.key.instance_id for timer in due) == ["bad", "good"]
         for timer in due:
-            fire = service.runtime.fire_timer(
+            fire = service.runtime.timers.fire(
                 FireTimer(timer.key, timer.uid, timer.timer_key, timer.sequence)
             )
             if timer.key == BAD:
@@ -235,7 +235,7 @@ async def test_effects_and_timers_of_a_broken_instance_hold_up_nobody(
                     await fire
             else:
                 assert await fire
-        assert (await service.runtime.get_state(GOOD)).value_json == '"late"'
+        assert (await service.runtime.instances.get(GOOD)).value_json == '"late"'
 
 
 async def test_a_definition_published_anew_does_not_heal_or_harm(

@@ -39,12 +39,12 @@ async def test_a_deleted_instance_is_gone_and_its_journal_says_so(service: Servi
     assert deleted.state == sent.state
     assert not deleted.replayed
     with pytest.raises(InstanceNotFound):
-        await service.runtime.get_state(key())
+        await service.runtime.instances.get(key())
     with pytest.raises(InstanceNotFound):
         await service.send("ADD")
     with pytest.raises(InstanceNotFound):
         await _delete(service)
-    assert (await service.runtime.list_instances("")).items == ()
+    assert (await service.runtime.instances.list("")).items == ()
     last = (await service.journal())[-1]
     assert (last.seq, last.cause, last.outcome, last.actor, last.request_id) == (
         3,
@@ -115,7 +115,7 @@ async def test_a_deletion_sent_again_gets_the_same_answer(make_store: StoreMaker
         await service.create()
     async with serving(make_store) as service:
         assert await _delete(service, request_id="d", purge=True) == again
-        assert (await service.runtime.get_state(key())).version == 0
+        assert (await service.runtime.instances.get(key())).version == 0
 
 
 async def test_a_deletion_expects_a_version(service: Service) -> None:
@@ -182,7 +182,7 @@ async def test_an_instance_lives_several_times_in_one_transaction(service: Servi
     assert [each.state.version for each in (deleted, created, sent)] == [1, 0, 1]
     assert deleted_again.state.uid == sent.state.uid != deleted.state.uid
     assert dict(last.state.labels) == {"n": "3"}
-    assert await service.runtime.get_state(key()) == last.state
+    assert await service.runtime.instances.get(key()) == last.state
     assert [entry.cause for entry in await service.journal()] == ["delete", "create"]
     assert await service.store.next_due() is None
     assert await _lease(service) == []
@@ -194,7 +194,7 @@ async def test_what_is_created_and_deleted_at_once_leaves_no_instance(service: S
     assert await service.store.next_due() is None
     assert await _lease(service) == []
     with pytest.raises(InstanceNotFound):
-        await service.runtime.get_state(key())
+        await service.runtime.instances.get(key())
 
 
 @pytest.mark.parametrize("remembered", [8_192, 1])

@@ -55,7 +55,7 @@ async def test_a_leased_effect_is_all_its_worker_needs(service: Service) -> None
     )
     assert leased.spec.done == "PAID"
     assert leased.lease_expires_at.timestamp() * 1000 == START_MS + 30_000
-    state = await service.runtime.get_state(key())
+    state = await service.runtime.instances.get(key())
     (running,) = state.running_effects
     assert (running.effect_id, running.attempt, running.executing) == (leased.effect_id, 1, True)
 
@@ -65,7 +65,7 @@ async def test_a_completion_is_an_event_and_a_result(service: Service) -> None:
     ended: list[tuple[InstanceKey, str, EffectState]] = []
     unsubscribe = service.runtime.on_effect_end(lambda *end: ended.append(end))
     await service.runtime.finish_effect(_finish(leased, output_json='{"receipt":"abc"}'), WORKER)
-    state = await service.runtime.get_state(key())
+    state = await service.runtime.instances.get(key())
     assert (state.value_json, state.version) == ('"finished"', 2)
     record = await service.runtime.get_effect(key(), leased.effect_id)
     assert record is not None
@@ -98,7 +98,7 @@ async def test_completions_come_through_after_a_restart(make_store: Callable[[],
         leased = await _leased(service)
     async with serving(make_store) as service:
         await service.runtime.finish_effect(_finish(leased, output_json='{"receipt":"abc"}'), WORKER)
-        assert (await service.runtime.get_state(key())).value_json == '"finished"'
+        assert (await service.runtime.instances.get(key())).value_json == '"finished"'
         await service.runtime.finish_effect(_finish(leased, output_json='{"receipt":"abc"}'), WORKER)
 
 
@@ -126,7 +126,7 @@ async def test_a_lease_that_passed_on_is_lost_for_its_first_holder(service: Serv
         )
     assert await service.runtime.extend_lease(key(), second.effect_id, second.lease_token, LEASE)
     await service.runtime.finish_effect(_finish(second, "failed"), WORKER)
-    assert (await service.runtime.get_state(key())).value_json == '"idle"'
+    assert (await service.runtime.instances.get(key())).value_json == '"idle"'
 
 
 async def test_an_effect_whose_last_attempt_was_lost_ends_as_failed(service: Service) -> None:
@@ -135,7 +135,7 @@ async def test_an_effect_whose_last_attempt_was_lost_ends_as_failed(service: Ser
     assert len(await _lease(service)) == 1
     service.clock.now += 30_000
     assert await _lease(service) == []
-    state = await service.runtime.get_state(key())
+    state = await service.runtime.instances.get(key())
     assert (state.value_json, state.running_effects) == ('"idle"', ())
     entry = (await service.journal())[-1]
     assert entry.event_type == "REFUSED"
@@ -151,7 +151,7 @@ async def test_a_retried_attempt_waits_and_rings(service: Service) -> None:
     next_at = await service.runtime.next_effect_at(CHARGE)
     assert next_at is not None
     assert next_at.timestamp() * 1000 == START_MS + 5_000
-    (running,) = (await service.runtime.get_state(key())).running_effects
+    (running,) = (await service.runtime.instances.get(key())).running_effects
     assert (running.attempt, running.executing) == (1, False)
     assert await _lease(service) == []
     service.clock.now += 5_000
@@ -212,7 +212,7 @@ async def test_a_stop_that_found_nothing_stops_nothing_when_it_is_repeated(servi
     await service.send("GO")
     again = await service.runtime.stop_effect(command, ADA)
     assert again == first
-    assert len((await service.runtime.get_state(key())).running_effects) == 1
+    assert len((await service.runtime.instances.get(key())).running_effects) == 1
 
 
 async def test_stop_generation_takes_generations_only(service: Service) -> None:
@@ -229,7 +229,7 @@ async def test_a_completion_and_a_stop_in_one_batch_end_it_once(service: Service
         return_exceptions=True,
     )
     assert isinstance(answers[1], LeaseLost)
-    assert (await service.runtime.get_state(key())).value_json == '"idle"'
+    assert (await service.runtime.instances.get(key())).value_json == '"idle"'
 
 
 # --- timers ---------------------------------------------------------------------------------------------
@@ -237,23 +237,23 @@ async def test_a_completion_and_a_stop_in_one_batch_end_it_once(service: Service
 
 async def test_a_timer_fires_once_and_not_early(service: Service) -> None:
     await service.create()
-    await service.runtime.wait_timers(0)
+    await service.runtime.timers.wait(0)
     await service.send("GO")
-    assert await service.runtime.wait_timers(0)
-    next_at = await service.runtime.next_due_at()
+    assert await service.runtime.timers.wait(0)
+    next_at = await service.runtime.timers.next_due_at()
     assert next_at is not None
     assert next_at.timestamp() * 1000 == START_MS + 60_000
-    assert await service.runtime.due_timers(10) == []
+    assert await service.runtime.timers.due(10) == []
     service.clock.now += 60_000
-    (due,) = await service.runtime.due_timers(10)
+    (due,) = await service.runtime.timers.due(10)
     command = FireTimer(due.key, due.uid, due.timer_key, due.sequence)
-    assert await asyncio.gather(*(service.runtime.fire_timer(command) for _ in range(3))) == [
+    assert await asyncio.gather(*(service.runtime.timers.fire(command) for _ in range(3))) == [
         True,
         False,
         False,
     ]
-    assert (await service.runtime.get_state(key())).value_json == '"late"'
-    assert await service.runtime.next_due_at() is None
+    assert (await service.runtime.instances.get(key())).value_json == '"late"'
+    assert await service.runtime.timers.next_due_at() is None
     assert len(await service.journal()) == 3
 
 
@@ -266,6 +266,6 @@ async def test_timers_survive_a_restart_and_die_with_their_state(make_store: Cal
         clock = service.clock
     clock.now += 60_000
     async with serving(make_store, clock=clock) as service:
-        (due,) = await service.runtime.due_timers(10)
+        (due,) = await service.runtime.timers.due(10)
         assert due.key == key("stays")
-        assert await service.runtime.fire_timer(FireTimer(due.key, due.uid, due.timer_key, due.sequence))
+        assert await service.runtime.timers.fire(FireTimer(due.key, due.uid, due.timer_key, due.sequence))

@@ -48,10 +48,10 @@ async def test_an_acknowledged_event_is_read_by_the_next_call_and_after_a_restar
         await service.create(labels={"team": "red"})
         accepted = await service.send("ADD", {"by": 5})
         assert (accepted.state.version, accepted.changed, accepted.replayed) == (1, True, False)
-        state = await service.runtime.get_state(key())
+        state = await service.runtime.instances.get(key())
         assert state == accepted.state
     async with serving(make_store) as service:
-        restored = await service.runtime.get_state(key())
+        restored = await service.runtime.instances.get(key())
         assert restored == state
         assert (await service.send("ADD", {"by": 2})).state.version == 2
         assert await service.context() == {"n": 7, "who": None}
@@ -130,7 +130,7 @@ async def test_a_state_shows_what_its_view_promises(service: Service) -> None:
         None,
     )
     assert (basic.labels, basic.version, len(basic.running_effects)) == ({"team": "red"}, 1, 1)
-    full = await service.runtime.get_state(key())
+    full = await service.runtime.instances.get(key())
     assert full.meta_json == '{"job.working":{"hint":"wait"}}'
     done = (await service.send("PAID", {"output": {"receipt": "abc"}})).state
     assert (done.status, done.output_json, done.allowed_events) == ("done", '{"ok":true}', ())
@@ -176,7 +176,7 @@ async def test_a_refused_creation_has_a_journal(service: Service) -> None:
     with pytest.raises(PayloadInvalid):
         await service.create(input_json='{"who":1}')
     with pytest.raises(InstanceNotFound):
-        await service.runtime.get_state(key())
+        await service.runtime.instances.get(key())
     (entry,) = await service.journal()
     assert (entry.cause, entry.outcome, entry.reason, entry.uid) == (
         "create",
@@ -226,7 +226,7 @@ async def test_of_two_events_for_one_version_one_wins(service: Service) -> None:
     )
     (lost,) = [answer for answer in answers if isinstance(answer, VersionConflict)]
     assert (lost.expected_version, lost.actual_version) == (0, 1)
-    assert (await service.runtime.get_state(key())).version == 1
+    assert (await service.runtime.instances.get(key())).version == 1
 
 
 # --- request ids ----------------------------------------------------------------------------------------
@@ -514,7 +514,11 @@ async def test_an_instance_that_is_not_in_memory_is_loaded(make_store: StoreMake
                 assert (await service.send("ADD", of=key(name))).state.version == n + 1
         answers = await asyncio.gather(*(service.send("GO", of=key(name)) for name in ("a", "b", "c")))
         assert [answer.state.version for answer in answers] == [4, 4, 4]
-        assert [len((await service.runtime.get_state(key(n))).running_effects) for n in "abc"] == [1, 1, 1]
+        assert [len((await service.runtime.instances.get(key(n))).running_effects) for n in "abc"] == [
+            1,
+            1,
+            1,
+        ]
 
 
 async def test_instances_keep_the_definition_they_were_made_with(make_store: StoreMaker) -> None:
@@ -560,8 +564,8 @@ async def test_an_instance_that_cannot_be_read_fails_alone(make_store: StoreMake
         assert isinstance(answers[0], InstanceCorrupt)
         assert not isinstance(answers[1], BaseException)
         with pytest.raises(InstanceCorrupt):
-            await service.runtime.get_state(key("bad"))
-        page = await service.runtime.list_instances("")
+            await service.runtime.instances.get(key("bad"))
+        page = await service.runtime.instances.list("")
         assert [state.key.instance_id for state in page.items] == ["bad", "good"]
 
 
@@ -595,15 +599,15 @@ async def test_lists_are_paged_without_gap_or_repetition(service: Service) -> No
     found: list[str] = []
     token = ""
     while True:
-        page = await service.runtime.list_instances("", machine_id="job", page_size=3, page_token=token)
+        page = await service.runtime.instances.list("", machine_id="job", page_size=3, page_token=token)
         found.extend(state.key.instance_id for state in page.items)
         token = page.next_page_token
         if not token:
             break
     assert found == [f"{n:02}" for n in range(7)]
-    done = await service.runtime.list_instances("", status="done", view=View.FULL)
+    done = await service.runtime.instances.list("", status="done", view=View.FULL)
     assert [state.output_json for state in done.items] == ['{"ok":true}']
-    assert (await service.runtime.list_instances("other")).items == ()
+    assert (await service.runtime.instances.list("other")).items == ()
 
 
 async def test_a_journal_is_paged_from_both_ends(service: Service) -> None:
@@ -614,7 +618,7 @@ async def test_a_journal_is_paged_from_both_ends(service: Service) -> None:
         seqs: list[int] = []
         token = ""
         while True:
-            page = await service.runtime.list_journal(
+            page = await service.runtime.instances.journal(
                 key(), page_size=3, page_token=token, newest_first=newest_first
             )
             seqs.extend(entry.seq for entry in page.items)
@@ -627,15 +631,15 @@ async def test_a_journal_is_paged_from_both_ends(service: Service) -> None:
 async def test_page_tokens_of_another_list_are_refused(service: Service) -> None:
     await service.create(key("a"))
     await service.create(key("b"))
-    token = (await service.runtime.list_instances("", page_size=1)).next_page_token
+    token = (await service.runtime.instances.list("", page_size=1)).next_page_token
     with pytest.raises(PageTokenInvalid):
-        await service.runtime.list_instances("", machine_id="job", page_token=token)
+        await service.runtime.instances.list("", machine_id="job", page_token=token)
     with pytest.raises(PageTokenInvalid):
-        await service.runtime.list_journal(key("a"), page_token=token)
+        await service.runtime.instances.journal(key("a"), page_token=token)
     with pytest.raises(PageTokenInvalid):
         await service.runtime.list_machines(page_token="x")
     with pytest.raises(InvalidArgument):
-        await service.runtime.list_instances("", page_size=-1)
+        await service.runtime.instances.list("", page_size=-1)
 
 
 async def test_time_that_goes_back_does_not_reach_an_instance(make_store: StoreMaker) -> None:

@@ -19,7 +19,7 @@ async def names(service: Service, **wanted: Any) -> list[str]:
     found: list[str] = []
     token = ""
     while True:
-        page = await service.runtime.list_instances("", page_token=token, **wanted)
+        page = await service.runtime.instances.list("", page_token=token, **wanted)
         found += [state.key.instance_id for state in page.items]
         token = page.next_page_token
         if not token:
@@ -80,16 +80,16 @@ async def test_an_expression_that_cannot_be_asked_is_refused_with_its_place(
     service: Service, text: str, place: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=place) as refused:
-        await service.runtime.list_instances("", filter=text)
+        await service.runtime.instances.list("", filter=text)
     assert refused.value.field == "filter"
 
 
 async def test_a_call_looks_at_so_many_instances_and_no_more(service: Service) -> None:
     keys = [key(f"{number:05}") for number in range(_MOST_LOOKED_AT + 10)]
     await asyncio.gather(*(service.create(each) for each in keys))
-    page = await service.runtime.list_instances("", labels={"no": "such"})
+    page = await service.runtime.instances.list("", labels={"no": "such"})
     assert (page.items, page.next_page_token != "") == ((), True)
-    page = await service.runtime.list_instances("", labels={"no": "such"}, page_token=page.next_page_token)
+    page = await service.runtime.instances.list("", labels={"no": "such"}, page_token=page.next_page_token)
     assert page == ((), "")
 
 
@@ -98,7 +98,7 @@ async def test_work_that_costs_much_ends_a_page_early(service: Service) -> None:
         await service.create(key(f"{number:02}"))
     numbers = "[" + ", ".join(map(str, range(60))) + "]"
     dear = f"{numbers}.all(a, {numbers}.all(b, {numbers}.all(c, a + b + c >= 0)))"
-    page = await service.runtime.list_instances("", filter=dear)
+    page = await service.runtime.instances.list("", filter=dear)
     assert page.items == (), "more than one instance may cost"
     assert page.next_page_token
     assert await names(service, filter=dear) == []
@@ -106,11 +106,11 @@ async def test_work_that_costs_much_ends_a_page_early(service: Service) -> None:
 
 async def test_a_page_token_is_good_for_its_own_filter(service: Service) -> None:
     await some(service)
-    page = await service.runtime.list_instances("", filter="version >= 0", page_size=1)
+    page = await service.runtime.instances.list("", filter="version >= 0", page_size=1)
     with pytest.raises(PageTokenInvalid):
-        await service.runtime.list_instances("", filter="version > 0", page_token=page.next_page_token)
+        await service.runtime.instances.list("", filter="version > 0", page_token=page.next_page_token)
     with pytest.raises(PageTokenInvalid):
-        await service.runtime.list_instances("", page_token=page.next_page_token)
+        await service.runtime.instances.list("", page_token=page.next_page_token)
 
 
 async def test_a_page_of_large_contexts_ends_early_and_the_next_goes_on(service: Service) -> None:
@@ -119,18 +119,18 @@ async def test_a_page_of_large_contexts_ends_early_and_the_next_goes_on(service:
         await service.send("NOTE", {"who": "x" * 250_000}, of=key(f"large-{number:02}"))
     runtime = service.runtime
     for wanted in ({}, {"tags": ("resting",)}):
-        page = await runtime.list_instances("", page_size=100, view=View.FULL, **wanted)
+        page = await runtime.instances.list("", page_size=100, view=View.FULL, **wanted)
         assert 8 <= len(page.items) < 12
         assert page.next_page_token
         assert len(await names(service, view=View.FULL, **wanted)) == 12
-        assert len((await runtime.list_instances("", page_size=100, view=View.BASIC, **wanted)).items) == 12
+        assert len((await runtime.instances.list("", page_size=100, view=View.BASIC, **wanted)).items) == 12
     for _ in range(12):
         await service.send("NOTE", {"who": "y" * 250_000}, of=key("large-00"))
     for newest_first in (False, True):
         found: list[int] = []
         token = ""
         while token or not found:
-            entries = await runtime.list_journal(
+            entries = await runtime.instances.journal(
                 key("large-00"), page_size=100, page_token=token, newest_first=newest_first
             )
             assert len(entries.items) < 13

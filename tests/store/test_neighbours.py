@@ -260,15 +260,15 @@ async def test_an_effect_is_stopped_from_any_node(nodes: list[Service]) -> None:
 async def test_effects_and_timers_of_one_node_wake_the_other(nodes: list[Service]) -> None:
     a, b = nodes
     await a.create()
-    while await b.runtime.wait_effects(0) or await b.runtime.wait_timers(0):
+    while await b.runtime.wait_effects(0) or await b.runtime.timers.wait(0):
         pass  # whatever rang before
     effects = asyncio.create_task(b.runtime.wait_effects())
-    timers = asyncio.create_task(b.runtime.wait_timers())
+    timers = asyncio.create_task(b.runtime.timers.wait())
     await a.send("GO")
     assert await effects
     assert await timers
-    assert await b.runtime.next_due_at() is not None
-    assert len(await b.runtime.due_timers(10)) == 0
+    assert await b.runtime.timers.next_due_at() is not None
+    assert len(await b.runtime.timers.due(10)) == 0
 
 
 async def test_a_machine_published_on_one_node_is_the_latest_on_the_other(nodes: list[Service]) -> None:

@@ -187,10 +187,10 @@ async def test_a_dead_letter_is_tried_again_and_the_machine_hears_of_it(
     """D4, D10: a failed effect is kept, and given back by an operator."""
     await _go(service)
     dead = await _discard(outbox)
-    before = await service.runtime.get_state(key())
+    before = await service.runtime.instances.get(key())
     revived = await outbox.revive(ReviveEffect(key(), dead.effect_id, "r-1"), ADA)
     assert (revived.state, revived.attempt, revived.max_attempts) == ("available", 1, 3)
-    after = await service.runtime.get_state(key())
+    after = await service.runtime.instances.get(key())
     assert after.version == before.version + 1
     assert [running.effect_id for running in after.running_effects] == [dead.effect_id]
     entry = (await service.journal())[-1]

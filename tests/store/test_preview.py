@@ -22,7 +22,7 @@ StoreMaker = Callable[[], Store]
 
 
 async def _preview(service: Service, kind: str, data: str = "", version: int | None = None) -> Preview:
-    return await service.runtime.preview_event(Asked(key(), kind, data, version), ADA)
+    return await service.runtime.instances.preview(Asked(key(), kind, data, version), ADA)
 
 
 async def test_a_preview_shows_what_the_event_then_does(service: Service) -> None:
@@ -43,7 +43,7 @@ async def test_a_refusal_is_shown_with_its_reason_and_the_guards_that_were_asked
     shown = await _preview(service, "IF_POSITIVE")
     assert (shown.accepted, shown.reason) == (False, "GUARD_REJECTED")
     assert "positive" in shown.message
-    assert shown.state == await service.runtime.get_state(key())
+    assert shown.state == await service.runtime.instances.get(key())
     assert shown.transitions == (PreviewTransition("job.idle", "IF_POSITIVE", (), "positive", False),)
     for kind, data, reason in (
         ("NOPE", "", "EVENT_NOT_ALLOWED"),
@@ -114,7 +114,7 @@ async def test_a_preview_is_refused_what_could_not_be_sent(service: Service) -> 
     await service.create()
     with pytest.raises(InvalidArgument):
         await _preview(service, "*")
-    shown = await service.runtime.preview_event(Asked(key(), "ADD", view=View.BASIC), ADA)
+    shown = await service.runtime.instances.preview(Asked(key(), "ADD", view=View.BASIC), ADA)
     assert (shown.accepted, shown.state.context_json) == (True, "")
 
 

@@ -113,7 +113,7 @@ async def test_a_finished_instance_goes_with_all_that_is_its_own(service: Servic
     assert await counts(service, key("done")) == {}
     assert await counts(service) == {"instances": 1, "journal": 1, "requests": 1}
     with pytest.raises(InstanceNotFound):
-        await service.runtime.get_state(key("done"))
+        await service.runtime.instances.get(key("done"))
     assert (await service.create(key("done"))).state.version == 0
 
 
@@ -123,10 +123,10 @@ async def test_an_instance_that_is_asked_of_or_has_work_left_has_not_finished(se
     await run_effect(service, key("a"), "payments.charge", '{"receipt":"abc"}')
     service.clock.now += 2 * DAY_MS
     await expire_all(service)
-    assert (await service.runtime.get_state(key("a"))).status == "done", "its mail was not sent yet"
+    assert (await service.runtime.instances.get(key("a"))).status == "done", "its mail was not sent yet"
     await run_effect(service, key("a"), "mail.send", "")
     await expire_all(service)
-    assert (await service.runtime.get_state(key("a"))).status == "done", "its effect ended just now"
+    assert (await service.runtime.instances.get(key("a"))).status == "done", "its effect ended just now"
     service.clock.now += DAY_MS - 10
     with pytest.raises(InstanceFinished):
         await service.send("GO", None, key("a"), request_id="late")
@@ -185,14 +185,14 @@ async def test_a_journal_is_cut_before_a_whole_context_and_goes_on(service: Serv
     service.clock.now += DAY_MS + 1
     for _ in range(3):
         await service.send("ADD", None, key("a"))
-    state = await service.runtime.get_state(key("a"))
+    state = await service.runtime.instances.get(key("a"))
     await expire_all(service, "journal")
     rows = [entry.row for entry in await service.store.list_journal(key("a"), from_seq=1, limit=100)]
     # Version 20 is in row 21, the newest whole context that is old enough.
     assert [row.seq for row in rows] == list(range(21, 28))
     assert rows[0].context is not None
     assert first_broken(rows) is None
-    assert await service.runtime.get_state(key("a")) == state
+    assert await service.runtime.instances.get(key("a")) == state
     await service.send("ADD", None, key("a"))
     assert await expire_all(service, "journal") == 1, "there was nothing more"
     assert len(await service.journal(key("a"))) == 8
@@ -310,7 +310,7 @@ async def test_who_read_an_instance_before_it_was_removed_does_not_bring_it_back
     assert await service.runtime.expire("instances", DAY, 10) == 1
     cache.put(key("a"), seat)
     with pytest.raises(InstanceNotFound):
-        await service.runtime.get_state(key("a"))
+        await service.runtime.instances.get(key("a"))
 
 
 async def test_each_batch_is_bounded_and_events_go_on_between_them(service: Service) -> None:
@@ -327,7 +327,7 @@ async def test_each_batch_is_bounded_and_events_go_on_between_them(service: Serv
     remaining = await counts(service)
     assert set(remaining) <= {"instances", "journal", "requests"}
     assert remaining["instances"] == 1
-    assert (await service.runtime.get_state(key("living"))).version >= 3
+    assert (await service.runtime.instances.get(key("living"))).version >= 3
 
 
 async def test_a_long_journal_goes_piece_by_piece_and_the_tombstone_last(make_store: StoreMaker) -> None:
@@ -435,5 +435,5 @@ async def test_timers_of_a_living_instance_stay(service: Service) -> None:
     await service.send("GO", None, key("a"))
     service.clock.now += 30 * DAY_MS
     await expire_all(service, "requests", "effects", "instances", "deleted", "journal")
-    (due,) = await service.runtime.due_timers(10)
-    assert await service.runtime.fire_timer(FireTimer(due.key, due.uid, due.timer_key, due.sequence))
+    (due,) = await service.runtime.timers.due(10)
+    assert await service.runtime.timers.fire(FireTimer(due.key, due.uid, due.timer_key, due.sequence))

@@ -165,11 +165,11 @@ async def test_a_timer_that_another_node_armed_fires(nodes: tuple[Service, Servi
     await b.send("ADD")
     await a.send("GO")
     a.clock.now += 60_000
-    (due,) = await b.runtime.due_timers(10)
+    (due,) = await b.runtime.timers.due(10)
     fire = FireTimer(due.key, due.uid, due.timer_key, due.sequence)
-    assert await b.runtime.fire_timer(fire)
-    assert not await a.runtime.fire_timer(fire)
-    assert (await a.runtime.get_state(key())).value_json == '"late"'
+    assert await b.runtime.timers.fire(fire)
+    assert not await a.runtime.timers.fire(fire)
+    assert (await a.runtime.instances.get(key())).value_json == '"late"'
 
 
 async def test_who_never_comes_first_is_told_to_come_back(nodes: tuple[Service, Service]) -> None:

@@ -214,7 +214,7 @@ async def test_commands_without_deadline_wait_for_a_while(make_store: StoreMaker
         with pytest.raises(StoreUnavailable):
             await service.send("ADD")
         assert (await service.send("ADD")).state.version == 1
-        assert json.loads((await service.runtime.get_state(key())).context_json)["n"] == 1
+        assert json.loads((await service.runtime.instances.get(key())).context_json)["n"] == 1
 
 
 async def test_a_server_that_is_shut_down_does_not_wait_for_the_database(make_store: StoreMaker) -> None:

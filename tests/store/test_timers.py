@@ -92,15 +92,17 @@ async def test_a_timer_armed_anew_is_free(make_store: Callable[[], Store]) -> No
         await service.create()
         await service.send("GO")
         service.clock.now += 60_000
-        (old,) = await service.runtime.claim_due_timers(9, timedelta(hours=1))
+        (old,) = await service.runtime.timers.claim(9, timedelta(hours=1))
         await service.send("LEAVE")
         await service.send("GO")
         service.clock.now += 60_000
-        (new,) = await service.runtime.claim_due_timers(9, timedelta(hours=1))
+        (new,) = await service.runtime.timers.claim(9, timedelta(hours=1))
         assert new.sequence > old.sequence
         for each, fires in ((old, False), (new, True)):
             assert (
-                await service.runtime.fire_timer(FireTimer(each.key, each.uid, each.timer_key, each.sequence))
+                await service.runtime.timers.fire(
+                    FireTimer(each.key, each.uid, each.timer_key, each.sequence)
+                )
                 is fires
             )
 
@@ -146,38 +148,38 @@ async def test_a_timer_that_is_due_after_the_next_wakes_nobody(service: Service)
     """Events that arm timers do not make the worker look each time."""
     for name in ("a", "b"):
         await service.create(job_key(name))
-    assert await service.runtime.next_due_at() is None
+    assert await service.runtime.timers.next_due_at() is None
     await service.send("GO", None, job_key("a"))
-    assert await service.runtime.wait_timers(0), "it is the first"
-    assert await service.runtime.next_due_at() is not None
+    assert await service.runtime.timers.wait(0), "it is the first"
+    assert await service.runtime.timers.next_due_at() is not None
     service.clock.now += 1_000
     await service.send("GO", None, job_key("b"))
-    assert not await service.runtime.wait_timers(0)
+    assert not await service.runtime.timers.wait(0)
     service.clock.now -= 5_000
     await service.create(job_key("c"))
     await service.send("GO", None, job_key("c"))
-    assert await service.runtime.wait_timers(0), "it is due before the one that was told of"
+    assert await service.runtime.timers.wait(0), "it is due before the one that was told of"
 
 
 class Counting:
-    """A service as the worker sees it, with a note of what it held and when all was fired."""
+    """Timers as the worker sees them, with a note of what it held and when all was fired."""
 
     def __init__(self, service: Service, expected: int) -> None:
-        self._runtime = service.runtime
+        self._timers = service.runtime.timers
         self._expected = expected
         self.largest = 0
         self.fired: list[str] = []
         self.done = asyncio.Event()
-        self.next_due_at = service.runtime.next_due_at
-        self.wait_timers = service.runtime.wait_timers
+        self.next_due_at = self._timers.next_due_at
+        self.wait = self._timers.wait
 
-    async def claim_due_timers(self, limit: int, claim: timedelta) -> list[DueTimer]:
-        found = await self._runtime.claim_due_timers(limit, claim)
+    async def claim(self, limit: int, claim: timedelta) -> list[DueTimer]:
+        found = await self._timers.claim(limit, claim)
         self.largest = max(self.largest, len(found))
         return found
 
-    async def fire_timer(self, command: FireTimer) -> bool:
-        fired = await self._runtime.fire_timer(command)
+    async def fire(self, command: FireTimer) -> bool:
+        fired = await self._timers.fire(command)
         if fired:
             self.fired.append(command.key.instance_id)
         if len(self.fired) == self._expected:
@@ -213,8 +215,8 @@ async def _fire_all(service: Service, number: int) -> None:
         await counting.done.wait()
     assert counting.largest == 64
     assert len(set(counting.fired)) == number
-    assert await service.runtime.next_due_at() is None
-    page = await service.runtime.list_instances("", page_size=1_000)
+    assert await service.runtime.timers.next_due_at() is None
+    page = await service.runtime.instances.list("", page_size=1_000)
     assert {state.value_json for state in page.items} == {'"late"'}
     assert {state.version for state in page.items} == {2}
 
@@ -223,15 +225,15 @@ async def test_a_clock_set_back_delays_and_never_takes_an_instance_back(service:
     await service.create()
     await service.send("GO")
     service.clock.now += 59_999
-    assert await service.runtime.claim_due_timers(9, timedelta(seconds=1)) == []
+    assert await service.runtime.timers.claim(9, timedelta(seconds=1)) == []
     service.clock.now -= 3_600_000
-    assert await service.runtime.claim_due_timers(9, timedelta(seconds=1)) == []
+    assert await service.runtime.timers.claim(9, timedelta(seconds=1)) == []
     service.clock.now += 3_600_001
-    (due,) = await service.runtime.claim_due_timers(9, timedelta(seconds=1))
-    assert await service.runtime.fire_timer(FireTimer(due.key, due.uid, due.timer_key, due.sequence))
+    (due,) = await service.runtime.timers.claim(9, timedelta(seconds=1))
+    assert await service.runtime.timers.fire(FireTimer(due.key, due.uid, due.timer_key, due.sequence))
     service.clock.now -= 3_600_000
     await service.send("WAIT")
     instants = [row.created_at for row in await service.journal()]
     assert instants == sorted(instants)
     # The delay counts from the instance's own time, which has not gone back.
-    assert await service.runtime.next_due_at() == instants[-1] + timedelta(seconds=1)
+    assert await service.runtime.timers.next_due_at() == instants[-1] + timedelta(seconds=1)

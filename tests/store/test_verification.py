@@ -51,8 +51,8 @@ async def _live(path: Path) -> None:
                 await service.send(refused, None, MAIN, request_id=f"r-{refused}")
         await service.send("GO", None, MAIN)
         clock.now += 60_000
-        (due,) = await service.runtime.due_timers(10)
-        assert await service.runtime.fire_timer(FireTimer(MAIN, due.uid, due.timer_key, due.sequence))
+        (due,) = await service.runtime.timers.due(10)
+        assert await service.runtime.timers.fire(FireTimer(MAIN, due.uid, due.timer_key, due.sequence))
         await service.send("GO", None, MAIN)
         await service.send("GO", None, OTHER)
         handlers = ["payments.charge"]

@@ -87,7 +87,7 @@ async def test_snapshots_then_synced_then_what_happens(service: Service) -> None
         await service.create(key("c"))
         found = await watch.transitions(2)
         assert _brief(found) == [("Transition", "a", 1), ("Transition", "c", 0)]
-        assert found[0].state == await service.runtime.get_state(key("a"))
+        assert found[0].state == await service.runtime.instances.get(key("a"))
         assert found[0].entry == (await service.journal(key("a")))[-1]
         assert found[0].changed
 

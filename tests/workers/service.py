@@ -109,10 +109,10 @@ class Service:
         return viewing
 
     async def context(self, key: InstanceKey) -> Any:
-        return json.loads((await self.runtime.get_state(key)).context_json)
+        return json.loads((await self.runtime.instances.get(key)).context_json)
 
     async def journal(self, key: InstanceKey) -> list[JournalEntry]:
-        return list((await self.runtime.list_journal(key)).items)
+        return list((await self.runtime.instances.journal(key)).items)
 
     async def wait_value(self, key: InstanceKey, value: str) -> InstanceState:
         """The instance once it is in a state."""
@@ -156,7 +156,7 @@ async def running_service(
             handlers = built_in_handlers(chosen, tokens, http, NoOpTracer())
             async with (
                 EffectWorker(runtime, handlers, NoOpTracer()).running(),
-                TimerWorker(runtime).running(),
+                TimerWorker(runtime.timers).running(),
             ):
                 yield service
         else:

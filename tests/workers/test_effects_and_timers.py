@@ -73,7 +73,7 @@ async def test_the_log_handler_writes_to_the_server_s_log_and_ends_silently(
             key = await service.create("1", "clock")
             await service.send(key, "START")
             await service.wait_value(key, "late")
-            state = await service.runtime.get_state(key)
+            state = await service.runtime.instances.get(key)
             assert state.running_effects == ()
     [line] = [record.message for record in caplog.records if record.name == "durachart.effects.log"]
     assert line.startswith("running instance=clock/1 effect_id=")

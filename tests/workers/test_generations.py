@@ -245,7 +245,7 @@ async def test_a_restart_in_the_middle_begins_the_next_attempt_at_once(
     assert not await aimock.wait_closed(), "shutting down hangs up"
 
     async with running_service(tmp_path, at(aimock), workers=False) as service:
-        state = await service.runtime.get_state(key)
+        state = await service.runtime.instances.get(key)
         assert [(effect.attempt, effect.executing) for effect in state.running_effects] == [(1, False)]
     async with running_service(tmp_path, at(aimock)) as service:
         viewing = await service.view(key, effect_id)

@@ -278,7 +278,7 @@ async def _start_workers(
     await stack.enter_async_context(
         EffectWorker(runtime, handlers, tracer, bounds, holder=nodes.holder).running()
     )
-    await stack.enter_async_context(TimerWorker(runtime).running())
+    await stack.enter_async_context(TimerWorker(runtime.timers).running())
     await stack.enter_async_context(RetentionWorker(runtime, settings.retention).running())
 
 

@@ -88,7 +88,7 @@ class StateMachineHandlers:
             version=request.version if request.HasField("version") else None,
             view=convert.view_of(request.view, View.FULL),
         )
-        return convert.preview(await self._runtime.preview_event(asked, convert.caller_of(ctx)))
+        return convert.preview(await self._runtime.instances.preview(asked, convert.caller_of(ctx)))
 
     async def delete_instance(
         self, request: pb.DeleteInstanceRequest, ctx: CallContext
@@ -108,7 +108,7 @@ class StateMachineHandlers:
     async def get_state(self, request: pb.GetStateRequest, ctx: CallContext) -> pb.GetStateResponse:
         """The last committed state."""
         view = convert.view_of(request.view, View.FULL)
-        state = await self._runtime.get_state(convert.key_of(request.instance), view)
+        state = await self._runtime.instances.get(convert.key_of(request.instance), view)
         return pb.GetStateResponse(state=convert.instance_state(state))
 
     async def watch_state(
@@ -151,7 +151,7 @@ class StateMachineHandlers:
         self, request: pb.ListInstancesRequest, ctx: CallContext
     ) -> pb.ListInstancesResponse:
         """Instances by machine id, then instance id."""
-        page = await self._runtime.list_instances(
+        page = await self._runtime.instances.list(
             request.namespace,
             machine_id=request.machine_id,
             status=convert.status_of(request.status),
@@ -168,7 +168,7 @@ class StateMachineHandlers:
 
     async def list_journal(self, request: pb.ListJournalRequest, ctx: CallContext) -> pb.ListJournalResponse:
         """One instance's journal by seq."""
-        page = await self._runtime.list_journal(
+        page = await self._runtime.instances.journal(
             convert.key_of(request.instance),
             page_size=request.page_size,
             page_token=request.page_token,

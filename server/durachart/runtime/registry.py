@@ -24,15 +24,14 @@ from durachart.runtime.errors import (
     ImplementationMissing,
     InvalidArgument,
     MachineNotFound,
-    StoreUnavailable,
 )
 from durachart.runtime.instance import Pinned
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.paging import page_limit
 from durachart.runtime.present import machine_record
 from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.store_errors import told_as_unavailable
 from durachart.runtime.views import MachineRecord, Page, Published
-from durachart.store.errors import StoreFailed
 from durachart.store.interface import Store
 from durachart.store.rows import MachineRow
 
@@ -163,10 +162,8 @@ class Registry:
         return definition
 
     async def _row(self, machine_id: str, version: int) -> MachineRow:
-        try:
+        with told_as_unavailable():
             row = await self._store.get_machine(machine_id, version)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         if row is None:
             raise MachineNotFound(machine_id, version)
         return row
@@ -207,10 +204,8 @@ class Registry:
             offer.event_types,
             self._clock.now_ms(),
         )
-        try:
+        with told_as_unavailable():
             row, created = await self._store.insert_machine(offered)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         if created:
             if offer.definition is not None:
                 self._keep((row.machine_id, row.version), offer.definition, len(offer.document))
@@ -252,10 +247,8 @@ class Registry:
         """The latest version of each, by machine id."""
         limit = page_limit(page_size)
         after = str(_PAGE_TOKENS.read(page_token, str)[0]) if page_token else ""
-        try:
+        with told_as_unavailable():
             rows = await self._store.list_machines(after, limit + 1)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         shown = rows[:limit]
         token = _PAGE_TOKENS.make(shown[-1].machine_id) if len(rows) > limit else ""
         return Page(tuple(machine_record(row) for row in shown), token)

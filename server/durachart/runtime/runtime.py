@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,7 +11,6 @@ from opentelemetry.trace import Tracer
 
 from durachart.definitions.definition import PublishedPlugins
 from durachart.definitions.findings import Finding
-from durachart.engine.errors import SnapshotInvalid
 from durachart.runtime.arguments import (
     require_event_type,
     require_key,
@@ -20,70 +18,52 @@ from durachart.runtime.arguments import (
     require_request_id,
 )
 from durachart.runtime.checks import LargeChecks
-from durachart.runtime.clock import Clock, SystemClock, instant
+from durachart.runtime.clock import Clock, SystemClock
 from durachart.runtime.commands import (
-    NO_LABELS,
-    SYSTEM_ACTOR,
     Caller,
     CreateInstance,
     DeleteInstance,
     FinishEffect,
-    FireTimer,
     RecordStep,
     RetryEffect,
     SendEvent,
     StopEffect,
 )
-from durachart.runtime.doorbell import Doorbell
 from durachart.runtime.effect_views import EffectRecord, EffectStep, LeasedEffect
 from durachart.runtime.effects.outbox import EffectListener, Outbox
 from durachart.runtime.effects.reads import EffectReads
-from durachart.runtime.errors import DurachartError, InstanceCorrupt, InstanceNotFound, StoreUnavailable
 from durachart.runtime.history import History
-from durachart.runtime.instance import Instance, restored
-from durachart.runtime.instance_list import InstanceLists, Narrowed
+from durachart.runtime.instance_reads import InstanceReads
 from durachart.runtime.judge.judge import Judge
-from durachart.runtime.judge.moment import Moment
 from durachart.runtime.log import Change, RecentLog
 from durachart.runtime.log_tail import LogTail
 from durachart.runtime.neighbours import Neighbours
-from durachart.runtime.opaque import PageTokens
 from durachart.runtime.outlet import Outlet
-from durachart.runtime.paging import page_limit, read_page, size_bytes
-from durachart.runtime.present import bare_state, instance_state, journal_entry
-from durachart.runtime.preview import Asked, at_version, preview
 from durachart.runtime.queue.answers import Answers
 from durachart.runtime.queue.cache import InstanceCache
 from durachart.runtime.queue.offers import Offer, Offers, OnAnswer
 from durachart.runtime.queue.queue import CommandQueue
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.store_errors import told_as_unavailable
+from durachart.runtime.timers import Timers
 from durachart.runtime.views import (
     Accepted,
     Created,
     Deleted,
-    DueTimer,
-    InstanceState,
-    InstanceStatus,
-    JournalEntry,
     MachineRecord,
     Page,
-    Preview,
     Published,
     Stopped,
-    View,
     WatchFrame,
     WatchSpec,
 )
 from durachart.runtime.watch.texts import WatchText
 from durachart.runtime.watch.watches import Watches
-from durachart.store.errors import StoreFailed
-from durachart.store.interface import Expirable, LogEntry, Store, StoredInstance, Writes
+from durachart.store.interface import Expirable, Store, Writes
 from durachart.store.keys import InstanceKey
 
 GENERATE: Final = "llm.generate"
-_LAST_SEQ: Final = sys.maxsize
-_NO_INSTANT: Final = sys.maxsize
 
 
 class Runtime:
@@ -137,11 +117,17 @@ class Runtime:
             store, self._registry, self._cache, self._queue, self._answers, self._clock, bounds
         )
         self._effects = EffectReads(store)
-        self._timers_bell = Doorbell()
-        # The instant that whoever fires timers was told of last; what is due later changes nothing for him.
-        self._told_due_ms = _NO_INSTANT
+        self._timers = Timers(store, self._queue, self._clock)
         self._watches, self._tail, self._neighbours = self._watching(store)
-        self._lists = InstanceLists(store, self._registry, self._watches.shared.states, self._shown)
+        self._instances = InstanceReads(
+            store,
+            self._registry,
+            self._history,
+            self._cache,
+            self._judge,
+            self._clock,
+            self._watches.shared.states,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Runtime]:
@@ -185,9 +171,7 @@ class Runtime:
         log, history = self._log, self._history
         watches = Watches(store, self._registry, history, log, self._clock, self._settings, self._following)
         tail = LogTail(store, history, log, watches.fall_behind)
-        neighbours = Neighbours(
-            store, tail, self._outbox, self._timers_bell.ring, self._registry.forget_latest
-        )
+        neighbours = Neighbours(store, tail, self._outbox, self._timers.ring, self._registry.forget_latest)
         return watches, tail, neighbours
 
     def relay_texts(self, watch_text: WatchText) -> None:
@@ -204,8 +188,17 @@ class Runtime:
             self._tail.committed(changes)
         if writes.effects or writes.ends or writes.revivals:
             self._outbox.committed(writes)
-        if writes.timers and min(timer.due_at_ms for timer in writes.timers) < self._told_due_ms:
-            self._timers_bell.ring()
+        self._timers.committed(writes.timers)
+
+    @property
+    def instances(self) -> InstanceReads:
+        """What can be read of instances."""
+        return self._instances
+
+    @property
+    def timers(self) -> Timers:
+        """What fires timers asks for."""
+        return self._timers
 
     # --- machines -----------------------------------------------------------------------------------------
 
@@ -294,114 +287,6 @@ class Runtime:
         require_key(command.key)
         require_request_id(command.request_id)
         return await self._answers.deleted(await self._queue.submit(command, caller))
-
-    async def get_state(self, key: InstanceKey, view: View = View.FULL) -> InstanceState:
-        """The last committed state. Raises InstanceNotFound."""
-        require_key(key)
-        now_ms = self._clock.now_ms()
-        instance = await self._current(key)
-        if instance is None:
-            raise InstanceNotFound(key)
-        return instance_state(instance, view, max(now_ms, instance.updated_at_ms))
-
-    async def _current(self, key: InstanceKey) -> Instance | None:
-        """As last committed; None: there is none."""
-        if self._store.exclusive and (seat := self._cache.get(key)) is not None and seat.instance is not None:
-            return seat.instance
-        with _store_errors():
-            stored = await self._store.get_instance(key)
-        return None if stored is None else await self._instance(stored)
-
-    async def preview_event(self, asked: Asked, caller: Caller) -> Preview:
-        """What an event would do, now or at any version the journal still holds; nothing is written.
-
-        Raises:
-            InvalidArgument: It could not be sent.
-            InstanceNotFound: There is no such instance.
-            VersionNotFound: It has not reached that version, or the journal does not hold it any more.
-        """
-        require_key(asked.key)
-        require_event_type(asked.event_type)
-        current = await self._current(asked.key)
-        with _store_errors():
-            before = await at_version(self._store, self._history, current, asked.key, asked.version)
-        moment = Moment(self._clock.now_ms(), caller.actor, caller.traceparent)
-        return preview(self._judge, before, asked, moment)
-
-    async def list_instances(
-        self,
-        namespace: str,
-        *,
-        machine_id: str = "",
-        status: InstanceStatus | None = None,
-        state_ids: tuple[str, ...] = (),
-        tags: tuple[str, ...] = (),
-        labels: Mapping[str, str] = NO_LABELS,
-        filter: str = "",  # noqa: A002 - the contract's name
-        page_size: int = 0,
-        page_token: str = "",
-        view: View = View.BASIC,
-    ) -> Page[InstanceState]:
-        """Instances by machine id, then instance id; arguments as in `Narrowed`.
-
-        A page may hold fewer than asked for, or none, and still have a next one: of what only looking at an
-        instance can tell, a call looks at a bounded number.
-
-        Raises:
-            InvalidArgument: The expression cannot be asked.
-            PageTokenInvalid: The token is not of this list.
-        """
-        with _store_errors():
-            wanted = Narrowed(namespace, machine_id, status, state_ids, tags, labels, filter)
-            return await self._lists.page(wanted, page_size, page_token, view)
-
-    async def _shown(self, stored: StoredInstance, view: View) -> InstanceState:
-        """An instance in a list; one that cannot be run here is shown as far as its row goes."""
-        try:
-            instance = await self._instance(stored)
-        except DurachartError as error:
-            if isinstance(error, StoreUnavailable):
-                raise
-            return bare_state(stored, view)
-        return instance_state(instance, view, max(self._clock.now_ms(), instance.updated_at_ms))
-
-    async def _instance(self, stored: StoredInstance) -> Instance:
-        definition = await self._registry.load(stored.row.machine_id, stored.row.machine_version)
-        try:
-            return restored(stored, definition)
-        except SnapshotInvalid as error:
-            raise InstanceCorrupt(stored.row.key, str(error)) from error
-
-    async def list_journal(
-        self, key: InstanceKey, *, page_size: int = 0, page_token: str = "", newest_first: bool = False
-    ) -> Page[JournalEntry]:
-        """One instance's journal by seq, or backwards.
-
-        Raises:
-            InstanceNotFound: Nothing was ever attempted on it.
-            PageTokenInvalid: The token is not of this list.
-        """
-        require_key(key)
-        limit = page_limit(page_size)
-        tokens = PageTokens("journal", *key, "newest" if newest_first else "oldest")
-        from_seq = _LAST_SEQ if newest_first else 1
-        if page_token:
-            (from_seq,) = tokens.read(page_token, int)
-        with _store_errors():
-            entries, following = await read_page(
-                lambda seq, count: self._store.list_journal(
-                    key, from_seq=seq, limit=count, newest_first=newest_first
-                ),
-                from_seq,
-                limit,
-                position=lambda entry: entry.row.seq + (-1 if newest_first else 1),
-                stored_bytes=_row_bytes,
-                shown_bytes=_row_bytes,
-            )
-        if not entries and not page_token:
-            raise InstanceNotFound(key)
-        token = "" if following is None else tokens.make(following.row.seq)
-        return Page(tuple(journal_entry(entry) for entry in entries), token)
 
     async def watch(
         self, spec: WatchSpec, caller: Caller, outlet: Outlet[list[WatchFrame]] | None = None
@@ -513,40 +398,6 @@ class Runtime:
         """
         return self._outbox.on_end(listener)
 
-    # --- timers -------------------------------------------------------------------------------------------
-
-    async def due_timers(self, limit: int) -> list[DueTimer]:
-        """Timers that are due now, in due order."""
-        with _store_errors():
-            rows = await self._store.due_timers(self._clock.now_ms(), limit)
-        return [DueTimer(row.key, row.uid, row.timer_key, row.sequence, row.due_at_ms) for row in rows]
-
-    async def claim_due_timers(self, limit: int, claim: timedelta) -> list[DueTimer]:
-        """Take on timers that are due now, in due order, for as long as ``claim`` lasts."""
-        now_ms = self._clock.now_ms()
-        until_ms = now_ms + int(claim / timedelta(milliseconds=1))
-        with _store_errors():
-            rows = await self._store.claim_due_timers(now_ms, limit, until_ms)
-        return [DueTimer(row.key, row.uid, row.timer_key, row.sequence, row.due_at_ms) for row in rows]
-
-    async def next_due_at(self) -> datetime | None:
-        """When the next timer can be claimed; None: none is pending."""
-        # What is committed while this reads may not be in what it reads.
-        self._told_due_ms = _NO_INSTANT
-        with _store_errors():
-            due_ms = await self._store.next_due()
-        self._told_due_ms = _NO_INSTANT if due_ms is None else due_ms
-        return None if due_ms is None else instant(due_ms)
-
-    async def wait_timers(self, max_wait_s: float | None = None) -> bool:
-        """Wait until the earliest due instant may have changed; False: ``max_wait_s`` passed first."""
-        return await self._timers_bell.wait_ring(max_wait_s)
-
-    async def fire_timer(self, command: FireTimer) -> bool:
-        """Deliver a timer's event; False: that arming is not pending any more, or not due yet."""
-        reply = await self._queue.submit(command, Caller(SYSTEM_ACTOR))
-        return reply.verdict.done
-
     # --- retention ----------------------------------------------------------------------------------------
 
     async def expire(self, what: Expirable, age: timedelta, limit: int) -> int:
@@ -555,23 +406,8 @@ class Runtime:
         Returns how many; 0: there are no more for now.
         """
         before_ms = self._clock.now_ms() - int(age / timedelta(milliseconds=1))
-        with _store_errors():
+        with told_as_unavailable():
             removed = await self._store.expire(what, before_ms, limit)
         if removed and what == "instances":
             self._cache.evict_finished(before_ms)
         return removed
-
-
-def _row_bytes(entry: LogEntry) -> int:
-    """About what a journal row takes, nearly all of which is shown or may be large."""
-    row = entry.row
-    kept = (row.data, row.details, row.effects, row.context, row.context_patch, row.internals)
-    return sum(size_bytes(text) for text in kept if text)
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except StoreFailed as error:
-        raise StoreUnavailable(str(error)) from error

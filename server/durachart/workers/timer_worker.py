@@ -32,19 +32,19 @@ _log = logging.getLogger(__name__)
 _SHORTEST_WAIT_S = 0.001
 
 
-class TimerRuntime(Protocol):
-    """What the timer worker needs of the runtime; see `Runtime` for what each method promises."""
+class PendingTimers(Protocol):
+    """What the timer worker needs; see `Timers` of the runtime for what each method promises."""
 
-    async def claim_due_timers(self, limit: int, claim: timedelta) -> list[DueTimer]:
+    async def claim(self, limit: int, claim: timedelta) -> list[DueTimer]:
         """Take on timers that are due now, in due order."""
 
     async def next_due_at(self) -> datetime | None:
         """When the next timer can be claimed; None: none is pending."""
 
-    async def wait_timers(self, max_wait_s: float | None = None) -> bool:
+    async def wait(self, max_wait_s: float | None = None) -> bool:
         """Wait until the earliest due instant may have changed; False: ``max_wait_s`` passed first."""
 
-    async def fire_timer(self, command: FireTimer) -> bool:
+    async def fire(self, command: FireTimer) -> bool:
         """Deliver a timer's event."""
 
 
@@ -75,7 +75,7 @@ class TimerWorker:
 
     def __init__(
         self,
-        runtime: TimerRuntime,
+        timers: PendingTimers,
         settings: TimerWorkerSettings | None = None,
         *,
         now: Callable[[], datetime] = _utc_now,
@@ -83,11 +83,11 @@ class TimerWorker:
         """Prepare; nothing fires before `running` is entered.
 
         Args:
-            runtime: Where timers are claimed and fired.
+            timers: Where they are claimed and fired.
             settings: None for the defaults.
             now: The wall clock, aware.
         """
-        self._runtime = runtime
+        self._timers = timers
         self._settings = settings or TimerWorkerSettings()
         self._now = now
 
@@ -118,7 +118,7 @@ class TimerWorker:
         await stopping
 
     async def _sleep(self, wait_s: float, stopping: asyncio.Task[bool]) -> None:
-        ring = asyncio.create_task(self._runtime.wait_timers(wait_s))
+        ring = asyncio.create_task(self._timers.wait(wait_s))
         await asyncio.wait({ring, stopping}, return_when=asyncio.FIRST_COMPLETED)
         ring.cancel()
         await asyncio.wait({ring})
@@ -126,7 +126,7 @@ class TimerWorker:
     async def _fire_what_is_due(self, stop: asyncio.Event) -> float:
         """Fire one batch; return how long nothing else is due, in seconds, 0 when more may be."""
         settings = self._settings
-        due = await self._runtime.claim_due_timers(settings.batch, timedelta(milliseconds=settings.claim_ms))
+        due = await self._timers.claim(settings.batch, timedelta(milliseconds=settings.claim_ms))
         if due:
             by_instance: dict[InstanceKey, list[DueTimer]] = {}
             for timer in due:
@@ -134,7 +134,7 @@ class TimerWorker:
             await asyncio.gather(*(self._fire_in_order(timers, stop) for timers in by_instance.values()))
             return 0
         longest_s = settings.poll_ms / 1000
-        next_at = await self._runtime.next_due_at()
+        next_at = await self._timers.next_due_at()
         if next_at is None:
             return longest_s
         return min(max((next_at - self._now()).total_seconds(), _SHORTEST_WAIT_S), longest_s)
@@ -160,7 +160,7 @@ class TimerWorker:
         pause_s = self._settings.pause_ms / 1000
         while True:
             try:
-                await self._runtime.fire_timer(command)
+                await self._timers.fire(command)
                 return
             except (StoreUnavailable, Overloaded):
                 if stop.is_set() or loop.time() + pause_s >= until_s:

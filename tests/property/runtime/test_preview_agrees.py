@@ -55,9 +55,9 @@ async def _run(path: Path, chance: Random, bounds: RuntimeSettings) -> None:
         for _ in range(chance.randint(3, 20)):
             (kind,) = chance.choices(list(EVENTS), list(EVENTS.values()))
             (data,) = chance.choices(list(DATA), list(DATA.values()))
-            before = await service.runtime.get_state(key())
-            shown = await service.runtime.preview_event(Asked(key(), kind, data), ADA)
-            assert await service.runtime.get_state(key()) == before
+            before = await service.runtime.instances.get(key())
+            shown = await service.runtime.instances.preview(Asked(key(), kind, data), ADA)
+            assert await service.runtime.instances.get(key()) == before
             if not shown.accepted:
                 assert shown.state == before
             answer = await _send(service, kind, data)
@@ -66,7 +66,7 @@ async def _run(path: Path, chance: Random, bounds: RuntimeSettings) -> None:
             clock.now += chance.choice([0, 1_000])
     async with serving(lambda: SqliteStore(path), bounds, clock=clock) as service:
         for version, kind, data, answer in sent:
-            shown = await service.runtime.preview_event(Asked(key(), kind, data, version), ADA)
+            shown = await service.runtime.instances.preview(Asked(key(), kind, data, version), ADA)
             if isinstance(answer, Refusal):
                 _agrees(shown, answer)
             else:

@@ -166,8 +166,8 @@ async def _work(service: Service, run: Run, what: str) -> None:
             )
         )
     elif what == "fire":
-        for due in await runtime.due_timers(10):
-            await runtime.fire_timer(FireTimer(due.key, due.uid, due.timer_key, due.sequence))
+        for due in await runtime.timers.due(10):
+            await runtime.timers.fire(FireTimer(due.key, due.uid, due.timer_key, due.sequence))
     elif run.leased:
         leased = run.leased[-1]
         place = (leased.key, leased.effect_id, leased.lease_token)

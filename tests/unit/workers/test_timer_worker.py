@@ -50,7 +50,7 @@ class Timers:
         self._bell.set()
         return timer
 
-    async def claim_due_timers(self, limit: int, claim: timedelta) -> list[DueTimer]:
+    async def claim(self, limit: int, claim: timedelta) -> list[DueTimer]:
         self.looks += 1
         await asyncio.sleep(0)
         if self.failures:
@@ -73,7 +73,7 @@ class Timers:
         soonest = min(max(timer.due_at_ms, self.claims.get(timer, 0)) for timer in self.pending)
         return START + timedelta(milliseconds=soonest)
 
-    async def wait_timers(self, max_wait_s: float | None = None) -> bool:
+    async def wait(self, max_wait_s: float | None = None) -> bool:
         try:
             async with asyncio.timeout(max_wait_s):
                 await self._bell.wait()
@@ -82,7 +82,7 @@ class Timers:
         self._bell.clear()
         return True
 
-    async def fire_timer(self, command: FireTimer) -> bool:
+    async def fire(self, command: FireTimer) -> bool:
         await asyncio.sleep(0)
         timer = next(each for each in self.pending if each.sequence == command.sequence)
         if timer.key in self.broken:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -32,7 +31,7 @@ from durachart.runtime.effect_views import (
 )
 from durachart.runtime.effects.arrivals import Arrivals
 from durachart.runtime.effects.retries import wait_before_next_ms
-from durachart.runtime.errors import DurachartError, InvalidArgument, LeaseLost, StoreUnavailable
+from durachart.runtime.errors import DurachartError, InvalidArgument, LeaseLost
 from durachart.runtime.instance import dumps
 from durachart.runtime.judge.payload import Malformed, parse_json
 from durachart.runtime.queue.answers import Answers
@@ -40,7 +39,7 @@ from durachart.runtime.queue.cache import InstanceCache
 from durachart.runtime.queue.queue import CommandQueue
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
-from durachart.store.errors import StoreFailed
+from durachart.runtime.store_errors import told_as_unavailable
 from durachart.store.interface import EffectKey, Store, Wanted, Writes
 from durachart.store.keys import InstanceKey, shard
 from durachart.store.rows import EffectRow, StepRow
@@ -130,7 +129,7 @@ class Outbox:
         held = tuple(self._leased_here)
         if not held:
             return
-        with _store_errors():
+        with told_as_unavailable():
             found = (await self._store.load(Wanted(effects=held))).effects
         for which in held:
             row = found.get(which)
@@ -187,13 +186,13 @@ class Outbox:
 
     async def next_at(self, handlers: Sequence[str]) -> datetime | None:
         """See ``Runtime.next_effect_at``."""
-        with _store_errors():
+        with told_as_unavailable():
             at_ms = await self._store.next_effect_at(handlers)
         return None if at_ms is None else instant(at_ms)
 
     async def wait_s(self, handlers: Sequence[str]) -> float:
         """How long nothing new can be leased unless it rings, in seconds."""
-        with _store_errors():
+        with told_as_unavailable():
             at_ms = await self._store.next_effect_at(handlers)
         longest_s = _POLL_S if self._store.exclusive else _SHARED_POLL_S
         if at_ms is None:
@@ -234,7 +233,7 @@ class Outbox:
         self, handlers: Sequence[str], limit: int, holder: str, lease: timedelta
     ) -> list[LeasedEffect]:
         now_ms = self._clock.now_ms()
-        with _store_errors():
+        with told_as_unavailable():
             taken = await self._store.lease_effects(
                 handlers, limit=limit, holder=holder, now_ms=now_ms, until_ms=now_ms + _ms(lease)
             )
@@ -266,7 +265,7 @@ class Outbox:
         definition = await self._registry.load(row.machine_id, row.machine_version)
         steps: Sequence[StepRow] = ()
         if row.attempt > 1:  # nothing was recorded before the first attempt
-            with _store_errors():
+            with told_as_unavailable():
                 steps = await self._store.list_steps(row.key, [row.effect_id])
         return LeasedEffect(
             row.key,
@@ -323,7 +322,7 @@ class Outbox:
     ) -> datetime | None:
         """See ``Runtime.extend_lease``."""
         until_ms = self._clock.now_ms() + _ms(lease)
-        with _store_errors():
+        with told_as_unavailable():
             row = await self._store.extend_lease(key, effect_id, lease_token, until_ms=until_ms)
         if row is None:
             self._leased_here.pop((key, effect_id), None)
@@ -358,7 +357,7 @@ class Outbox:
             now_ms,
             None if state == "started" else now_ms,
         )
-        with _store_errors():
+        with told_as_unavailable():
             if await self._store.count_steps(key, effect_id, but=name) >= MAX_STEPS:
                 raise InvalidArgument(
                     "step.name", f"effect {effect_id!r} has {MAX_STEPS:,} steps, and cannot have more"
@@ -374,7 +373,7 @@ class Outbox:
         Raises:
             LeaseLost: The effect ended, or is another worker's by now.
         """
-        with _store_errors():
+        with told_as_unavailable():
             row = await self._store.get_effect(key, effect_id)
         if row is None or row.lease_token != lease_token or row.finalized_at_ms is not None:
             raise LeaseLost(key, effect_id)
@@ -387,7 +386,7 @@ class Outbox:
             for effect in seat.instance.effects:
                 if effect.effect_id == effect_id and effect.lease_token == lease_token:
                     return effect
-        with _store_errors():
+        with told_as_unavailable():
             row = await self._store.get_effect(key, effect_id)
         if row is None or row.lease_token != lease_token:
             raise LeaseLost(key, effect_id)
@@ -398,7 +397,7 @@ class Outbox:
     async def retry(self, command: RetryEffect) -> datetime:
         """See ``Runtime.retry_effect``."""
         now_ms = self._clock.now_ms()
-        with _store_errors():
+        with told_as_unavailable():
             row = await self._store.retry_effect(
                 command.key,
                 command.effect_id,
@@ -425,7 +424,7 @@ class Outbox:
             LeaseLost: The effect ended otherwise, or is another worker's by now.
         """
         key, effect_id, lease_token, error, delay_ms, final = command
-        with _store_errors():
+        with told_as_unavailable():
             row = await self._store.get_effect(key, effect_id)
         if row is not None and not final and _was_given_back(row, lease_token):
             return instant(row.scheduled_at_ms)
@@ -488,11 +487,3 @@ def _require_json(text: str, limit: int, field: str) -> None:
 
 def _ms(span: timedelta) -> int:
     return int(span / timedelta(milliseconds=1))
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except StoreFailed as error:
-        raise StoreUnavailable(str(error)) from error

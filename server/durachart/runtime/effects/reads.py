@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from durachart.runtime.effect_views import EffectRecord, EffectState, effect_record
-from durachart.runtime.errors import EffectNotFound, InvalidArgument, StoreUnavailable
+from durachart.runtime.errors import EffectNotFound, InvalidArgument
 from durachart.runtime.opaque import PageTokens
 from durachart.runtime.paging import page_limit
+from durachart.runtime.store_errors import told_as_unavailable
 from durachart.runtime.views import Page
-from durachart.store.errors import StoreFailed
 from durachart.store.interface import EffectMatch, EffectPosition, Store
 from durachart.store.keys import InstanceKey
 from durachart.store.rows import EffectRow
@@ -25,26 +25,20 @@ class EffectReads:
 
     async def get(self, key: InstanceKey, effect_id: str) -> EffectRecord | None:
         """See ``Runtime.get_effect``."""
-        try:
+        with told_as_unavailable():
             row = await self._store.get_effect(key, effect_id)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         return None if row is None else effect_record(row)
 
     async def latest(self, key: InstanceKey, handler: str) -> EffectRecord | None:
         """See ``Runtime.latest_effect``."""
-        try:
+        with told_as_unavailable():
             row = await self._store.latest_effect(key, handler)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         return None if row is None else effect_record(row)
 
     async def details(self, key: InstanceKey, effect_id: str) -> EffectRecord:
         """One effect with its attempts and steps. Raises EffectNotFound."""
-        try:
+        with told_as_unavailable():
             found = await self._store.get_effect_details(key, effect_id)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         if found is None:
             raise EffectNotFound(key, effect_id)
         return effect_record(*found)
@@ -76,10 +70,8 @@ class EffectReads:
         after = None
         if page_token:
             after = EffectPosition(*tokens.read(page_token, int, str, str, int, int, int))
-        try:
+        with told_as_unavailable():
             rows = await self._store.list_effects(match, after, limit + 1)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         shown = _fitting(rows[:limit])
         token = tokens.make(*_position(shown[-1])) if len(shown) < len(rows) else ""
         return Page(tuple(effect_record(row) for row in shown), token)

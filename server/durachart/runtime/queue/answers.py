@@ -19,8 +19,8 @@ from durachart.runtime.judge.stepping import Recorded
 from durachart.runtime.log import Transition
 from durachart.runtime.present import instance_state, running_effects_of
 from durachart.runtime.queue.batch import Reply
+from durachart.runtime.store_errors import told_as_unavailable
 from durachart.runtime.views import Accepted, Created, Deleted, InstanceState, Stopped, View
-from durachart.store.errors import StoreFailed
 from durachart.store.interface import LogEntry, Store
 from durachart.store.rows import RequestRow
 
@@ -85,10 +85,8 @@ class Answers:
         request = reply.request
         details = orjson.loads((await self._entry(request)).row.details or "{}")
         attempt, max_attempts, scheduled_at_ms = orjson.loads(request.answer or "[]")
-        try:
+        with told_as_unavailable():
             row = await self._store.get_effect(request.key, details["retried"])
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         if row is None:
             raise EffectNotFound(request.key, details["retried"])
         # As it was then, whatever has become of it.
@@ -105,17 +103,13 @@ class Answers:
     async def _recorded(self, reply: Reply, request: RequestRow) -> Transition:
         """The transition a request made. Raises the refusal if it was refused."""
         entry = await self._entry(request)
-        try:
+        with told_as_unavailable():
             return (await self._history.transitions([entry], reply.verdict.seat.instance))[0]
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
 
     async def _entry(self, request: RequestRow) -> LogEntry:
         """The accepted row a request made. Raises the refusal if it was refused."""
-        try:
+        with told_as_unavailable():
             entries = await self._store.list_journal(request.key, from_seq=request.seq, limit=1)
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
         if not entries or entries[0].row.seq != request.seq:
             # Asked again, the request is known no more, and is judged.
             raise StoreUnavailable(

@@ -7,16 +7,16 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Final
 
 from durachart.runtime.clock import Clock
-from durachart.runtime.errors import InvalidArgument, ShuttingDown, StoreUnavailable
+from durachart.runtime.errors import InvalidArgument, ShuttingDown
 from durachart.runtime.history import History
 from durachart.runtime.log import Change, RecentLog
 from durachart.runtime.outlet import Outlet
 from durachart.runtime.registry import Registry
 from durachart.runtime.settings import RuntimeSettings
+from durachart.runtime.store_errors import told_as_unavailable
 from durachart.runtime.views import WatchFrame, WatchSpec
 from durachart.runtime.watch.shared import Shared
 from durachart.runtime.watch.watch import Watch
-from durachart.store.errors import StoreFailed
 from durachart.store.interface import Store
 
 MAX_WATCHED: Final = 1_000
@@ -88,12 +88,10 @@ class Watches:
         if self.shared.closing:
             raise ShuttingDown
         _require_watchable(spec)
-        try:
+        with told_as_unavailable():
             async with self._follow(), aclosing(Watch(self.shared, spec, outlet).run()) as batches:
                 async for frames in batches:
                     yield frames
-        except StoreFailed as error:
-            raise StoreUnavailable(str(error)) from error
 
 
 def _require_watchable(spec: WatchSpec) -> None:
