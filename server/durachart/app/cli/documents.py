@@ -179,17 +179,29 @@ def input_name(source: str) -> str:
 
 
 def _items(text: str, source: str) -> list[Any]:
-    form = FORMATS.get(Path(source).suffix.lower(), "json")
+    form = FORMATS.get(Path(source).suffix.lower())
     try:
-        data = parse_data(text, form)
-        if isinstance(data, list):
-            return data
+        data = parse_data(text, form or "json")
     except DefinitionInvalid as error:
         lines = _json_lines(text)
-        if lines is None:
-            raise Failure(ExitCode.INVALID, f"{input_name(source)}: {error.findings[0].message}") from error
-        return lines
-    return [data]
+        if lines is not None:
+            return lines
+        listed = _yaml_list(text) if form is None else None
+        if listed is None:
+            wanted = "" if form else "neither JSON, JSON lines nor a YAML list; as JSON: "
+            sentence = f"{input_name(source)}: {wanted}{error.findings[0].message}"
+            raise Failure(ExitCode.INVALID, sentence) from error
+        return listed
+    return data if isinstance(data, list) else [data]
+
+
+def _yaml_list(text: str) -> list[Any] | None:
+    """What a name does not tell apart; nearly any text is YAML of some kind, but hardly a list."""
+    try:
+        data = parse_data(text, "yaml")
+    except DefinitionInvalid:
+        return None
+    return data if isinstance(data, list) else None
 
 
 def _json_lines(text: str) -> list[Any] | None:

@@ -58,15 +58,15 @@ def list_effects(
     """List effects; those of one instance in the order in which they were asked for."""
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.lookup import require_machine
-    from durachart.app.cli.rendering import utc
+    from durachart.app.cli.rendering import day_and_time
     from durachart.app.cli.session import first, run
     from durachart.app.cli.terminal import OUT
 
     async def act(client: Client) -> None:
         listing = client.effects.list(
-            machine, instance, handler=handler, state=state, page_size=min(limit, 1000)
+            machine, instance, handler=handler, state=state, page_size=min(limit + 1, 1000)
         )
-        found = await first(listing, limit)
+        found = await first(listing, limit, "effects")
         if machine and not found:
             await require_machine(client, machine)
         if as_json:
@@ -84,7 +84,7 @@ def list_effects(
                     one.state,
                     f"{one.attempt}/{one.max_attempts}",
                     _why(one.error),
-                    utc(one.created_at),
+                    day_and_time(one.created_at),
                 )
                 for one in found
             ),
@@ -152,7 +152,7 @@ def retry_effect(
 
 
 def _show(record: EffectRecord) -> None:
-    from durachart.app.cli.rendering import compact, facts, utc
+    from durachart.app.cli.rendering import compact, day_and_time, facts
     from durachart.app.cli.terminal import OUT
 
     facts(
@@ -167,9 +167,9 @@ def _show(record: EffectRecord) -> None:
             ("params", "" if record.params is None else compact(record.params)),
             ("output", "" if record.output is None else compact(record.output)),
             ("error", _why(record.error)),
-            ("asked", utc(record.created_at)),
-            ("scheduled", "" if record.scheduled_at is None else utc(record.scheduled_at)),
-            ("ended", "" if record.finalized_at is None else utc(record.finalized_at)),
+            ("asked", day_and_time(record.created_at)),
+            ("scheduled", "" if record.scheduled_at is None else day_and_time(record.scheduled_at)),
+            ("ended", "" if record.finalized_at is None else day_and_time(record.finalized_at)),
         ]
     )
     apart = "  " if OUT.is_terminal else "\t"

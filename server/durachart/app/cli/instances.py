@@ -25,6 +25,9 @@ from durachart.app.cli.options import (
     target,
 )
 
+# What states in lists have no value of: `get` shows them.
+_NOT_LISTED = frozenset({"allowed_events", "context", "evaluated_at", "meta", "output"})
+
 if TYPE_CHECKING:
     from durachart.app.cli.options import Target
     from durachart_client import Client, InstanceState
@@ -253,9 +256,9 @@ def instances(
 ) -> None:
     """List instances by machine and id."""
     from durachart.app.cli.arguments import pairs
-    from durachart.app.cli.jsonlines import emit
+    from durachart.app.cli.jsonlines import emit, plain
     from durachart.app.cli.lookup import require_machine
-    from durachart.app.cli.rendering import utc, value_text
+    from durachart.app.cli.rendering import day_and_time, value_text
     from durachart.app.cli.session import first, run
     from durachart.app.cli.terminal import OUT
 
@@ -269,14 +272,14 @@ def instances(
             tags=tag or (),
             labels=labels,
             filter=where,
-            page_size=min(limit, 1000),
+            page_size=min(limit + 1, 1000),
         )
-        found = await first(wanted, limit)
+        found = await first(wanted, limit, "instances")
         if machine and not found:
             await require_machine(client, machine)
         if as_json:
             for one in found:
-                emit(one)
+                emit({name: value for name, value in plain(one).items() if name not in _NOT_LISTED})
             return
         OUT.table(
             ("instance", "state", "version", "status", "updated"),
@@ -286,7 +289,7 @@ def instances(
                     value_text(one.value),
                     str(one.version),
                     one.status,
-                    utc(one.updated_at),
+                    day_and_time(one.updated_at),
                 )
                 for one in found
             ),
@@ -314,8 +317,8 @@ def journal(
     from durachart.app.cli.session import first, run
 
     async def act(client: Client) -> None:
-        listing = client.journal(machine, instance, newest_first=newest_first, page_size=min(limit, 1000))
-        entries = await first(listing, limit)
+        listing = client.journal(machine, instance, newest_first=newest_first, page_size=min(limit + 1, 1000))
+        entries = await first(listing, limit, "attempts")
         if as_json:
             for entry in entries:
                 emit(entry)

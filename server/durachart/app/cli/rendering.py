@@ -59,6 +59,13 @@ def instant(moment: datetime) -> str:
     return utc(moment)
 
 
+def day_and_time(moment: datetime) -> str:
+    """An instant with its day: local on a terminal, RFC 3339 in UTC in a pipe."""
+    if OUT.is_terminal:
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return utc(moment)
+
+
 def utc(moment: datetime) -> str:
     """An instant as RFC 3339 in UTC, with milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -93,8 +100,8 @@ def show_state(state: InstanceState) -> None:
             ("meta", compact(state.meta) if state.meta else ""),
             ("output", "" if state.output is None else compact(state.output)),
             ("context", "" if state.context is None else _context(state.context)),
-            ("created", utc(state.created_at)),
-            ("updated", utc(state.updated_at)),
+            ("created", day_and_time(state.created_at)),
+            ("updated", day_and_time(state.updated_at)),
         ]
     )
 
@@ -123,8 +130,10 @@ def show_journal(entries: Sequence[JournalEntry]) -> None:
 
 
 def _show_entry(entry: JournalEntry, seq_width: int, event_width: int) -> None:
-    moment = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    moment = day_and_time(entry.created_at)
     before, after = value_text(entry.from_value), value_text(entry.to_value)
+    if entry.cause == "delete":
+        after = "deleted"
     change = after if before in ("", after) else f"{before} → {after}"
     if entry.outcome != "accepted":
         change = OUT.style(entry.reason, "yellow")

@@ -9,6 +9,7 @@ from typing import TypeVar
 from durachart.app.cli.exits import ExitCode, Failure, of_client_error
 from durachart.app.cli.lookup import unknown_machine
 from durachart.app.cli.options import Target
+from durachart.app.cli.terminal import ERR
 from durachart_client import Client, ClientError, InstanceNotFound, Listing, MachineNotFound, RetryPolicy
 
 Item = TypeVar("Item")
@@ -52,11 +53,19 @@ async def _with_client(target: Target, act: Callable[[Client], Awaitable[None]],
             raise failure from error
 
 
-async def first(listing: Listing[Item], limit: int) -> list[Item]:
-    """At most ``limit`` items from the start of a listing."""
+async def first(listing: Listing[Item], limit: int, what: str) -> list[Item]:
+    """At most ``limit`` items from the start of a listing.
+
+    A terminal is told on standard error when there are more of ``what``, or none at all.
+    """
     found: list[Item] = []
+    more = False
     async for item in listing:
-        found.append(item)
-        if len(found) == limit:
+        more = len(found) == limit
+        if more:
             break
+        found.append(item)
+    if ERR.is_terminal and (more or not found):
+        told = f"there are more {what}: see --limit" if more else f"no {what}"
+        ERR.line(ERR.style(told, "dim"))
     return found
