@@ -75,7 +75,6 @@ class GrpcApp:
         method = reading.method
         if method is not None and reading.error is None and method.kind in {"unary", "server_stream"}:
             exchange.collect(method.max_request_bytes + PREFIX_BYTES)
-            exchange.whole = method.kind == "unary"
 
     async def run(self, exchange: Exchange) -> None:
         """See `Application`."""

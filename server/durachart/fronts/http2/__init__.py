@@ -5,7 +5,6 @@
         control ── all other frames, and what a hostile peer may cost
         keepalive ── whether a silent peer is there
         streams ── which are open, how they end
-        admission ── which requests may run, so that unread responses do not pile up
         intake ── the bodies of requests: what is here, what more may come
         sender ── frames out: windows, turns, one write for each turn of the loop
         exchange ── one request and its response, as the application sees it
@@ -21,9 +20,6 @@ What always holds:
 - A stream that is not read holds up its own handler, nobody else's: 64 KiB wait here, or one response that is
   larger, then its handler does.
 - What a connection has sent and nobody has taken is bounded by the windows it was given.
-- Responses of one message, which run to their end whether or not they are read, come to about 64 MiB on a
-  connection: as many requests run as have room for responses like the last ones, 1,024 at most, and others
-  wait for their turn. So a peer that keeps its windows shut stops itself.
 - A stream counts against the bound of its connection until its handler has ended, so that streams that are
   reset at once cannot pile up handlers.
 - Frames that cost a peer nothing are counted, and too many of them end the connection.

@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._preface_read = False
         self._settings_sent = False
-        self._streams = Streams(self._loop, settings, self._start, self._on_empty)
+        self._streams = Streams(self._loop, settings, self._on_empty)
         self.sender = self._streams.sender
         self.intake = self._streams.intake
         self._keepalive = Keepalive(
@@ -351,12 +351,8 @@ class Connection(asyncio.Protocol):
     def _run(self, exchange: Exchange) -> None:
         if exchange.expiry is not None:
             exchange.expiry.cancel()
-        exchange.begun = True
-        if not exchange.whole or self._streams.admission.enter(exchange):
-            self._start(exchange)
-
-    def _start(self, exchange: Exchange) -> None:
         self.intake.collected(exchange)
+        exchange.begun = True
         exchange.task = self._loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> None:
@@ -372,7 +368,6 @@ class Connection(asyncio.Protocol):
         finally:
             exchange.running = False
             exchange.task = None
-            self._streams.admission.ended(exchange)
             if not exchange.ended and not exchange.gone:
                 self._streams.fail(exchange, h2.CANCEL if self._going_away else h2.INTERNAL_ERROR)
             self._streams.close_if_over(exchange)

@@ -82,10 +82,6 @@ class Exchange:
         ended: Whether the response is complete, as far as the application is concerned.
         overflowed: Whether the body was longer than is collected.
         reset_here: Whether this side has reset the stream.
-        whole: Whether the response is one message, given by `answer`: such a request may have to wait for
-            its turn.
-        answer_bytes: Of that message.
-        admitted: Whether it has its turn.
     """
 
     __slots__ = (
@@ -93,8 +89,6 @@ class Exchange:
         "_chunks",
         "_connection",
         "_drained",
-        "admitted",
-        "answer_bytes",
         "begun",
         "body_bytes",
         "collected_bytes",
@@ -114,7 +108,6 @@ class Exchange:
         "trailers",
         "uncredited_bytes",
         "waiting_bytes",
-        "whole",
         "window",
     )
 
@@ -128,9 +121,6 @@ class Exchange:
         self.overflowed = False
         self.reset_here = False
         self.started = False
-        self.whole = False
-        self.answer_bytes = 0
-        self.admitted = False
         # Whether the application was asked to run, and whether it does: a task that is cancelled before its
         # first step never runs at all.
         self.begun = False
@@ -211,7 +201,6 @@ class Exchange:
     def answer(self, headers: bytes, data: bytes, trailers: bytes) -> None:
         """Send a whole response: what `start`, `write` and `end` do, at once."""
         self.started = self.ended = True
-        self.answer_bytes = len(data)
         sender = self._connection.sender
         sender.headers(self, headers)
         sender.data(self, data)

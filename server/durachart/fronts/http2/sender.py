@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Final
 
 from durachart.fronts.http2 import frames as h2
-from durachart.fronts.http2.admission import Admission
 from durachart.fronts.http2.exchange import LOW_BYTES, Exchange
 
 TRANSPORT_HIGH_BYTES: Final = 256 * 1024
@@ -31,7 +30,6 @@ class Sender:
         loop: Whose turns count.
         unread_s: How long what is left of a response whose handler has ended may wait without 16 KiB of it,
             or all of it, being let out.
-        admission: Is told of such rests.
         on_sent: Called with an exchange when all of its response has been sent.
         on_unread: Called with one whose rest waited too long.
 
@@ -43,7 +41,6 @@ class Sender:
     """
 
     __slots__ = (
-        "_admission",
         "_flushing",
         "_frame_bytes",
         "_loop",
@@ -64,13 +61,11 @@ class Sender:
         self,
         loop: asyncio.AbstractEventLoop,
         unread_s: float,
-        admission: Admission,
         on_sent: Callable[[Exchange], None],
         on_unread: Callable[[Exchange], None],
     ) -> None:
         self._loop = loop
         self._unread_s = unread_s
-        self._admission = admission
         self._on_sent = on_sent
         self._on_unread = on_unread
         self._transport: asyncio.Transport | None = None
@@ -129,7 +124,6 @@ class Sender:
             return
         if exchange.pending:
             exchange.trailers = block
-            self._admission.unread_bytes += exchange.pending_bytes
             self._bound_unread(exchange)
             return
         self.send(h2.headers(h2.END_STREAM, exchange.stream, block))
@@ -145,8 +139,6 @@ class Sender:
     def forget(self, exchange: Exchange) -> None:
         """Nothing more of this one is sent."""
         self._ready.pop(exchange.stream, None)
-        if exchange.trailers is not None and not exchange.gone:
-            self._note_read(exchange.pending_bytes)
 
     def go_on(self) -> None:
         """Send what the windows and the transport let out: a frame of each stream, in turns."""
@@ -179,18 +171,12 @@ class Sender:
         exchange.pending_bytes -= len(data)
         self.measurable = True
         self.send(h2.frame(h2.DATA, 0, exchange.stream, data))
-        if exchange.trailers is not None:
-            if not pending:
-                if exchange.expiry is not None:
-                    exchange.expiry.cancel()
-                self.trailers(exchange, exchange.trailers)
-            self._note_read(len(data))
+        if not pending and exchange.trailers is not None:
+            if exchange.expiry is not None:
+                exchange.expiry.cancel()
+            self.trailers(exchange, exchange.trailers)
         if exchange.pending_bytes <= LOW_BYTES:
             exchange.wake_writer()
-
-    def _note_read(self, size: int) -> None:
-        self._admission.unread_bytes -= size
-        self._admission.go_on()
 
     def _bound_unread(self, exchange: Exchange) -> None:
         """A response whose handler has ended, which nobody watches any more, has to be taken all the same."""

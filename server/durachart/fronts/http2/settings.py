@@ -15,8 +15,6 @@ class ConnectionSettings:
         stream_window: What may come of a streamed request before its handler has taken it.
         connection_window: The same for all requests together; and what is held of requests that are collected
             and not complete, to which the oldest of them may add its rest.
-        response_room: What the responses may come to, about, that consist of one message: those that were not
-            read, and those to come of requests under way. Further requests wait for their turn.
         unread_s: How long what is left of a response whose handler has ended may wait without 16 KiB
             of it, or all of it, being let out.
         keepalive_s: How long the peer may be silent before it is asked whether it is there.
@@ -27,7 +25,6 @@ class ConnectionSettings:
     header_list_bytes: int = 64 * 1024
     stream_window: int = 256 * 1024
     connection_window: int = 64 * 1024 * 1024
-    response_room: int = 64 * 1024 * 1024
     unread_s: float = 60.0
     keepalive_s: float = 60.0
     keepalive_timeout_s: float = 20.0

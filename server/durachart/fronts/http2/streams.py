@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from durachart.fronts.http2 import frames as h2
-from durachart.fronts.http2.admission import Admission
 from durachart.fronts.http2.exchange import Exchange
 from durachart.fronts.http2.intake import Intake
 from durachart.fronts.http2.sender import Sender
@@ -23,7 +22,6 @@ class Streams:
     Args:
         loop: Whose turns count.
         settings: Bounds.
-        start: Runs a request that had to wait for its turn.
         on_empty: Called when the last one that was open is over.
 
     Attributes:
@@ -33,35 +31,17 @@ class Streams:
         served: The highest number that an exchange was made of.
         sender: What leaves.
         intake: What comes of requests' bodies.
-        admission: Which requests may run.
     """
 
-    __slots__ = (
-        "_on_empty",
-        "_over",
-        "_unreset",
-        "admission",
-        "intake",
-        "newest",
-        "open",
-        "sender",
-        "served",
-    )
+    __slots__ = ("_on_empty", "_over", "_unreset", "intake", "newest", "open", "sender", "served")
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        settings: ConnectionSettings,
-        start: Callable[[Exchange], None],
-        on_empty: Callable[[], None],
+        self, loop: asyncio.AbstractEventLoop, settings: ConnectionSettings, on_empty: Callable[[], None]
     ) -> None:
         self.open: dict[int, Exchange] = {}
         self.newest = 0
         self.served = 0
-        self.admission = Admission(settings.response_room, start)
-        self.sender = Sender(
-            loop, settings.unread_s, self.admission, self.close_if_over, self._give_up_unread
-        )
+        self.sender = Sender(loop, settings.unread_s, self.close_if_over, self._give_up_unread)
         self.intake = Intake(self.sender, settings.stream_window, settings.connection_window)
         self._on_empty = on_empty
         # Streams that the peer has opened less those that it has reset: each may be reset once, even when it
@@ -114,14 +94,12 @@ class Streams:
 
     def abandon(self, exchange: Exchange) -> None:
         """Nothing can be sent of it any more; its handler unwinds."""
-        self.sender.forget(exchange)
-        self.admission.forget(exchange)
         exchange.leave()
         self.intake.collected(exchange)
+        self.sender.forget(exchange)
         if not exchange.running:
             # Also when its task was to begin: it is cancelled before its first step, and never will.
             exchange.task = None
-            self.admission.ended(exchange)
             self._forget(exchange)
 
     def close_if_over(self, exchange: Exchange) -> None:
