@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,9 +27,9 @@ from durachart.store.interface import CommitResult, Writes
 from durachart.store.rows import MachineRow
 from durachart.store.sqlite.store import SqliteStore
 from tests.rpc.scripted import ANY_PORT
+from tests.store.runtimes import ADA, serving
 from tests.store.runtimes import Service as Running
-from tests.store.runtimes import serving
-from tests.unit.runtime.samples import key
+from tests.unit.runtime.samples import job_json, key
 
 SERVICE = f"/{STATE_MACHINE_SERVICE.full_name}"
 
@@ -388,6 +389,27 @@ async def test_answers_of_one_call_leave_out_contexts_beyond_a_bound(tmp_path: P
         basic = await server.send_alone(event("NOTE", '{"who":""}', view=types.INSTANCE_VIEW_BASIC))
         of = {field.name for field, _ in basic.state.ListFields()}
         assert {field.name for field, _ in states[2].ListFields()} == of
+
+
+async def test_answers_of_one_call_leave_out_parameters_of_effects_beyond_a_bound(tmp_path: Path) -> None:
+    talk = json.loads(job_json())
+    talk["machine"]["id"] = "talk"
+    talk["machine"]["states"]["idle"]["on"]["TALK"] = {"actions": "say"}
+    talk["implementations"]["actions"]["say"] = {"params": {"text": "context.who"}}
+    async with served(tmp_path) as server:
+        await server.running.runtime.publish(json.dumps(talk), ADA)
+        ref = types.InstanceRef(machine_id="talk", instance_id="t")
+        note = types.Event(type="NOTE", data_json=f'{{"who":"{"x" * 60_000}"}}')
+        await server.send(pb.SendEventRequest(instance=ref, event=note, create_if_missing=True))
+        say = pb.SendEventRequest(
+            instance=ref, event=types.Event(type="TALK"), view=types.INSTANCE_VIEW_BASIC
+        )
+        results = await server.send(*[say] * 200)
+        told = [result.response.effects[0] for result in results]
+        assert {each.type for each in told} == {"say"}
+        given = [number for number, each in enumerate(told) if each.params_json]
+        assert given == list(range(len(given)))
+        assert 20 < len(given) < 40
 
 
 async def test_a_response_is_bounded_and_a_larger_answer_goes_alone(tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ class InstanceCalls(ABC):
 
         Returns:
             For each event, in order, its answer, or the error that ``send`` would have raised. When they
-            come to more than 2 MiB together, the states of further ones are in view ``basic``.
+            come to more than 2 MiB together, further ones are in view ``basic``, with effects without
+            parameters.
 
         Raises:
             ServerError: The call as a whole failed. Events that have request ids may be sent again.

@@ -2,7 +2,8 @@
 
 A call whose request is one message runs once that is there; one whose requests stream runs at once. A stream
 of responses sends its headers before the first response exists. When what a slow reader has not taken passes
-a bound, its handler waits.
+a bound, its handler waits. A call that is answered once runs to its end whether or not anybody reads; so one
+that comes when much of such answers waits on its connection is refused, before anything was done.
 
 Source: PROTOCOL-HTTP2 of gRPC.
 """
@@ -24,7 +25,7 @@ from durachart.fronts.http_body import PREFIX_BYTES, Envelopes, only_message
 from durachart.fronts.stalls import StallWatch
 from durachart.fronts.wire import envelope, http_headers, serialised
 from durachart.rpc.context import CallContext, Entry, Metadata
-from durachart.rpc.errors import message_too_large, unknown_method
+from durachart.rpc.errors import answers_unread, message_too_large, unknown_method
 from durachart.rpc.service import Method, Service
 from durachart.rpc.status import RpcError
 
@@ -61,9 +62,14 @@ class GrpcApp:
     Args:
         service: What is served.
         stalled_s: Seconds that a response of a stream may wait for its reader; then the stream is ended.
+        unread_bytes: What answers that are complete and not read may come to on a connection, before further
+            calls are refused. An answer more may be there for each call that was under way by then.
     """
 
-    def __init__(self, service: Service, stalled_s: float = 60.0) -> None:
+    def __init__(
+        self, service: Service, stalled_s: float = 60.0, unread_bytes: int = 64 * 1024 * 1024
+    ) -> None:
+        self._unread_bytes = unread_bytes
         self._service = service
         self._stalled_s = stalled_s
         self._last = _Last()
@@ -141,6 +147,8 @@ class GrpcApp:
     ) -> None:
         data = b""
         try:
+            if exchange.unread_bytes > self._unread_bytes:
+                raise answers_unread()
             response = await self._service.invoke_unary(method, request, ctx)
             data = envelope(0, serialised(response, ctx))
             trailers = _trailers(None, ctx.trailers())

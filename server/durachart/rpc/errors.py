@@ -247,6 +247,16 @@ def shutting_down() -> RpcError:
     )
 
 
+def answers_unread() -> RpcError:
+    """A connection asks for more while it does not read what it is given."""
+    return RpcError(
+        Code.RESOURCE_EXHAUSTED,
+        "OVERLOADED",
+        "many answers on this connection have not been read; nothing was done: read them, then send it again",
+        retry_after=_RETRY_SOON,
+    )
+
+
 def reader_stalled() -> RpcError:
     """Nobody has read a stream for so long that the server has let go of it."""
     return RpcError(

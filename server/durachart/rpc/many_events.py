@@ -15,7 +15,6 @@ from durachart.rpc import convert
 from durachart.rpc.context import CallContext
 from durachart.rpc.errors import Violation, error_of, invalid_request, shutting_down
 from durachart.rpc.gen import state_machine_service_pb2 as pb
-from durachart.rpc.gen import types_pb2 as types
 from durachart.rpc.status import RpcError
 from durachart.rpc.validation import MAX_CORRELATION_ID_CHARS, check
 from durachart.runtime.paging import size_bytes
@@ -30,9 +29,9 @@ DEFAULT_WINDOW = 256
 # within the context's limit.
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_RESULTS = 64
-# What the results of one SendEvents may come to before further ones are given in view BASIC. With those of a
-# thousand events they stay under the same 4 MiB: a response that its caller cannot take in is of events that
-# have been applied.
+# What contexts, outputs and parameters of effects in one response of SendEvents may come to before further
+# results go without them. So a thousand results stay under the same 4 MiB, if labels and state values are not
+# large: a response that its caller cannot take in is of events that have been applied.
 FULL_RESULTS_BYTES = 2 * 1024 * 1024
 # What a stream's answers that nobody reads may amount to, about: their contexts may be a mebibyte each.
 _UNREAD_BYTES = 8 * 1024 * 1024
@@ -89,12 +88,14 @@ async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest])
 
     def take(result: pb.SendEventResult, answer: Answer) -> None:
         nonlocal missing, room
+        if isinstance(answer, Accepted):
+            # Before it is put in: a message does not give back what it has held.
+            size = _full_bytes(answer)
+            if size > room:
+                answer = _basic(answer)
+            else:
+                room -= size
         sender.fill(result, answer)
-        size = result.ByteSize()
-        if size > room and result.HasField("response"):
-            _leave_basic(result.response.state)
-            size = result.ByteSize()
-        room -= size
         missing -= 1
         if not missing and not finished.done():
             finished.set_result(None)
@@ -110,10 +111,22 @@ async def send_all(sender: EventSender, requests: Sequence[pb.SendEventRequest])
     return response
 
 
-def _leave_basic(state: types.InstanceState) -> None:
-    """Take away what view BASIC does not have."""
-    for field in ("context_json", "allowed_events", "meta_json", "output_json", "evaluate_time"):
-        state.ClearField(field)
+def _full_bytes(answer: Accepted) -> int:
+    """About what an answer holds that `_basic` does not."""
+    state = answer.state
+    size = len(state.meta_json) + size_bytes(state.output_json) + size_bytes(state.context_json)
+    for effect in answer.effects:
+        size += size_bytes(effect.params_json)
+    return size
+
+
+def _basic(answer: Accepted) -> Accepted:
+    """An answer without what view BASIC does not have, and without the parameters of effects."""
+    state = answer.state._replace(
+        context_json="", allowed_events=(), meta_json="", output_json="", evaluated_at=None
+    )
+    effects = tuple(effect._replace(params_json="") for effect in answer.effects)
+    return answer._replace(state=state, effects=effects)
 
 
 class EventStream:

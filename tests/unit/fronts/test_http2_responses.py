@@ -16,6 +16,7 @@ from tests.unit.fronts.http2_peer import (
     Scripted,
     body_of,
     request,
+    reset,
     says,
     setting,
     waits,
@@ -190,3 +191,48 @@ async def test_the_rest_of_a_response_that_nobody_takes_is_given_up() -> None:
     await asyncio.sleep(40)
     assert [each.code for each in await peer.of(h2.RST_STREAM)] == [h2.CANCEL]
     assert not peer.connection.busy
+
+
+@in_virtual_time
+async def test_what_is_left_of_complete_responses_is_counted_until_it_is_taken_or_given_up() -> None:
+    peer = Peer(application := Scripted(says(1_000)))
+    peer.send(KEPT_BACK, *[request(stream) for stream in (1, 3, 5, 7)])
+    await settle()
+    first = application.begun[0]
+    assert first.unread_bytes == 4_000
+    peer.send(window(1, 600))
+    await settle()
+    assert first.unread_bytes == 3_400
+    peer.send(window(1, 400), reset(3))
+    await settle()
+    assert first.unread_bytes == 2_000
+    peer.send(reset(3), window(1, 1))  # which are over
+    await asyncio.sleep(59)
+    peer.send(frame(h2.PING, h2.ACK, 0, bytes(8)))
+    assert first.unread_bytes == 2_000
+    await asyncio.sleep(2)
+    assert first.unread_bytes == 0
+    peer.send(request(9))
+    await settle()
+    assert first.unread_bytes == 1_000
+    peer.connection.abort()
+    await settle()
+    assert first.unread_bytes == 0
+
+
+async def test_what_waits_of_a_response_under_way_is_no_complete_response() -> None:
+    ends = asyncio.Event()
+
+    async def run(exchange: Exchange) -> None:
+        exchange.start(HEAD)
+        exchange.write(b"x" * 1_000)
+        await ends.wait()
+        exchange.end(TAIL)
+
+    peer = Peer(application := Scripted(run))
+    peer.send(KEPT_BACK, request(1))
+    await settle()
+    assert application.begun[0].unread_bytes == 0
+    ends.set()
+    await settle()
+    assert application.begun[0].unread_bytes == 1_000

@@ -20,6 +20,7 @@ What always holds:
 - A stream that is not read holds up its own handler, nobody else's: 64 KiB wait here, or one response that is
   larger, then its handler does.
 - What a connection has sent and nobody has taken is bounded by the windows it was given.
+- Complete responses that are not read are counted for each connection, so that the application can refuse.
 - A stream counts against the bound of its connection until its handler has ended, so that streams that are
   reset at once cannot pile up handlers.
 - Frames that cost a peer nothing are counted, and too many of them end the connection.

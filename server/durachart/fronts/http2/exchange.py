@@ -32,6 +32,8 @@ class Application(Protocol):
 class Outgoing(Protocol):
     """What leaves by; see `Sender`."""
 
+    unread_bytes: int
+
     def headers(self, exchange: Exchange, block: bytes) -> None:
         """Send the header block of a response."""
 
@@ -145,6 +147,11 @@ class Exchange:
     def peer(self) -> str:
         """``192.0.2.1:4711`` or ``[2001:db8::1]:4711``."""
         return self._connection.peer
+
+    @property
+    def unread_bytes(self) -> int:
+        """What is kept of complete responses, on this connection, because the peer does not read them."""
+        return self._connection.sender.unread_bytes
 
     # --- for the application --------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class Sender:
         window: What the peer takes of all streams together.
         stream_window: What it takes of a new stream.
         full: Whether the transport has no room.
+        unread_bytes: Of responses whose handler has ended, what has not left.
         measurable: Whether DATA was sent since this was last set to False.
     """
 
@@ -54,6 +55,7 @@ class Sender:
         "full",
         "measurable",
         "stream_window",
+        "unread_bytes",
         "window",
     )
 
@@ -78,6 +80,7 @@ class Sender:
         self.window = h2.DEFAULT_WINDOW
         self.stream_window = h2.DEFAULT_WINDOW
         self.full = False
+        self.unread_bytes = 0
         self.measurable = False
 
     def attach(self, transport: asyncio.Transport) -> None:
@@ -124,6 +127,7 @@ class Sender:
             return
         if exchange.pending:
             exchange.trailers = block
+            self.unread_bytes += exchange.pending_bytes
             self._bound_unread(exchange)
             return
         self.send(h2.headers(h2.END_STREAM, exchange.stream, block))
@@ -139,6 +143,8 @@ class Sender:
     def forget(self, exchange: Exchange) -> None:
         """Nothing more of this one is sent."""
         self._ready.pop(exchange.stream, None)
+        if exchange.trailers is not None and not exchange.gone:
+            self.unread_bytes -= exchange.pending_bytes
 
     def go_on(self) -> None:
         """Send what the windows and the transport let out: a frame of each stream, in turns."""
@@ -171,10 +177,12 @@ class Sender:
         exchange.pending_bytes -= len(data)
         self.measurable = True
         self.send(h2.frame(h2.DATA, 0, exchange.stream, data))
-        if not pending and exchange.trailers is not None:
-            if exchange.expiry is not None:
-                exchange.expiry.cancel()
-            self.trailers(exchange, exchange.trailers)
+        if exchange.trailers is not None:
+            self.unread_bytes -= len(data)
+            if not pending:
+                if exchange.expiry is not None:
+                    exchange.expiry.cancel()
+                self.trailers(exchange, exchange.trailers)
         if exchange.pending_bytes <= LOW_BYTES:
             exchange.wake_writer()
 

@@ -94,9 +94,9 @@ class Streams:
 
     def abandon(self, exchange: Exchange) -> None:
         """Nothing can be sent of it any more; its handler unwinds."""
+        self.sender.forget(exchange)
         exchange.leave()
         self.intake.collected(exchange)
-        self.sender.forget(exchange)
         if not exchange.running:
             # Also when its task was to begin: it is cancelled before its first step, and never will.
             exchange.task = None

@@ -204,7 +204,7 @@ export declare const SendEventResponseSchema: GenMessage<SendEventResponse>;
 export declare type SendEventsRequest = Message<"durachart.v1.SendEventsRequest"> & {
   /**
    * What to send, 1 to 1,000. Each is what SendEvent takes, its `view` among it; when the results come to more than 2 MiB together, further
-   * ones are in view BASIC.
+   * ones are in view BASIC, and the effects they asked for without `params_json`.
    *
    * @generated from field: repeated durachart.v1.SendEventRequest requests = 1;
    */
