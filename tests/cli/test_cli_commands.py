@@ -282,6 +282,7 @@ def test_labels_and_status_are_listed(server: Server) -> None:
     run_here(server, "create", "order", "j-2", "-n", "list")
     run_here(server, "send", "order", "j-2", "CANCEL", "-n", "list")
     active = data(run_here(server, "instances", "order", "--status", "active", "--json", "-n", "list"))
+    assert all({"context", "allowed_events"}.isdisjoint(one) for one in active)
     assert [(one["instance"]["instance_id"], one["labels"]) for one in active] == [("j-1", {"tier": "gold"})]
     rows = [line.split("\t")[:4] for line in lines(run_here(server, "instances", "-n", "list"))]
     assert rows == [["list:order/j-1", "draft", "0", "active"], ["list:order/j-2", "cancelled", "1", "done"]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.in_process import run_here
-from tests.processes import Server
+from tests.processes import Server, run_cli
 
 JOB = {
     "machine": {
@@ -86,3 +86,9 @@ def test_what_cannot_be_retried_or_is_not_there_has_an_exit_code(server: Server,
     other = run_here(server, "effects", "retry", "job", "c-1", effect, "--json")
     assert other.returncode == 5
     assert lines("effects", "list", "job", "nobody", server=server) == []
+
+
+def test_effects_alone_shows_its_help_and_no_error() -> None:
+    done = run_cli(None, "effects")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "retry" in done.stdout

@@ -121,6 +121,20 @@ def test_events_may_be_a_yaml_list_or_json_lines(tmp_path: Path) -> None:
         assert json.loads(done.stdout.splitlines()[-1])["value"] == "pendingPayment", path
 
 
+def test_yaml_needs_no_name_that_says_so(tmp_path: Path) -> None:
+    script = "- {type: ADD_ITEM, sku: tea}\n- SUBMIT\n"
+    done = run_here(None, "simulate", ORDER, "--events", "-", input=script)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "  state    pendingPayment")
+    (tmp_path / "events.txt").write_text(script, encoding="utf-8")
+    assert here(ORDER, "--events", str(tmp_path / "events.txt")).stdout == done.stdout
+    (tmp_path / "events.json").write_text(script, encoding="utf-8")
+    wrong = here(ORDER, "--events", str(tmp_path / "events.json"))
+    assert (wrong.returncode, "events.json: Expecting value" in wrong.stderr) == (6, True)
+    neither = run_here(None, "simulate", ORDER, "--events", "-", input="ADD_ITEM, SUBMIT")
+    assert neither.returncode == 6
+    assert "standard input: neither JSON, JSON lines nor a YAML list" in neither.stderr
+
+
 def test_a_machine_is_found_by_name_in_machines() -> None:
     done = run_cli(None, "simulate", "order", cwd=ROOT)
     assert done.returncode == 0

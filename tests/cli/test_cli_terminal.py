@@ -1,6 +1,7 @@
 """What commands look like on a terminal: colour, tables that fit, and neither when they are not wanted."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -119,3 +120,33 @@ async def test_a_trace_is_coloured_on_a_terminal() -> None:
 async def test_help_is_framed_on_a_terminal_and_plain_in_a_pipe() -> None:
     assert "╭─ Instances" in bare(await shown("--help"))
     assert "╭" not in run_cli(None, "--help").stdout
+
+
+async def test_a_list_says_on_a_terminal_that_there_is_more_or_nothing(server: Server) -> None:
+    await order(server, "t-8")
+    await order(server, "t-9")
+    at = ("-s", server.grpc)
+    assert "there are more instances: see --limit" in bare(
+        await shown("instances", "order", "--limit", "1", *at)
+    )
+    assert "no instances" in bare(await shown("instances", "order", "--tag", "nope", *at))
+    assert "no effects" in bare(await shown("effects", "list", "order", *at))
+    assert "there are more attempts" in bare(await shown("journal", "order", "t-8", "--limit", "1", *at))
+    whole = bare(await shown("journal", "order", "t-8", *at))
+    assert "there are" not in whole
+
+
+async def test_times_on_a_terminal_are_local_and_have_their_day(server: Server) -> None:
+    await order(server, "t-10")
+    env = {"TZ": "UTC-3"}
+    for words in (("get", "order", "t-10"), ("instances", "order"), ("journal", "order", "t-10")):
+        text = bare(await shown(*words, "-s", server.grpc, columns=140, env=env))
+        (first, *_) = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", text)
+        ahead = datetime.fromisoformat(first) - datetime.now(UTC).replace(tzinfo=None)
+        assert timedelta(hours=2) < ahead <= timedelta(hours=3)
+
+
+async def test_a_deletion_in_the_journal_says_what_became_of_the_instance(server: Server) -> None:
+    await order(server, "t-11")
+    assert run_cli(server, "delete", "order", "t-11", "--yes").returncode == 0
+    assert "draft → deleted" in bare(await shown("journal", "order", "t-11", "-s", server.grpc))

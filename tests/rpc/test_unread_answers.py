@@ -109,7 +109,7 @@ async def test_who_reads_nothing_is_refused_more_and_nobody_else_is(tmp_path: Pa
     async with served(tmp_path, unread_bytes=1_000_000) as (_, address):
         hoarder = Hoarder(*await asyncio.open_connection(address.host, address.port))
         hoarder.ask(500)
-        # As many answers as there is room for wait; whatever comes then is refused, though it came at once with them.
+        # As many as there is room for wait; the others are refused, though they came in one go with them.
         kept = 1_000_000 // CONTEXT_BYTES
         await hoarder.until_ended(500 - kept)
         assert set(hoarder.statuses.values()) == {str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])}
