@@ -144,8 +144,7 @@ def execute(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments) or ["--help"], prog_name="durachart", standalone_mode=False)
     except TyperException as error:
-        if error.format_message():  # a group without a command has shown its help
-            report(_usage(error), as_json=as_json)
+        report(_usage(error), as_json=as_json)
         return error.exit_code
     except Failure as failure:
         report(failure, as_json=as_json)

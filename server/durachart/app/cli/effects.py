@@ -26,9 +26,20 @@ if TYPE_CHECKING:
 
 EffectArgument = Annotated[str, typer.Argument(metavar="EFFECT", help="The effect's id.", show_default=False)]
 
-effects = typer.Typer(
-    help="List, show and retry effects: what machines asked workers to do.", no_args_is_help=True
-)
+effects = typer.Typer()
+
+
+@effects.callback(invoke_without_command=True)
+def before(context: typer.Context) -> None:
+    """List, show and retry effects: what machines asked workers to do."""
+    from durachart.app.cli.exits import ExitCode
+    from durachart.app.cli.terminal import OUT
+
+    if context.invoked_subcommand is None:
+        text = context.get_help()
+        if text:  # what is for a terminal has been shown
+            OUT.line(text)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 @effects.command("list")
