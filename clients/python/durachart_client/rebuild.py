@@ -48,7 +48,12 @@ def server_error(failure: grpc.aio.AioRpcError, *, request_id: str = "") -> erro
     Returns:
         An error whose class follows from ErrorInfo's reason, or for errors without one from the status code.
     """
-    return _error(_status(failure), failure.code().name, failure.details() or "", request_id)
+    code, message = failure.code().name, failure.details() or ""
+    status = _status(failure)
+    if code == "UNAVAILABLE" and not status.details:
+        # What gRPC says of sockets is no advice.
+        message = f"no server answers, or not any more ({message}): is it running, and is the address right?"
+    return _error(status, code, message, request_id)
 
 
 def status_error(status: status_pb2.Status, *, request_id: str = "") -> errors.ServerError:

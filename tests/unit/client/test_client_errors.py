@@ -1,6 +1,7 @@
 """Every reason of the service arrives as its own exception, with data; text is never read."""
 
 import inspect
+import socket
 from pathlib import Path
 
 import grpc
@@ -182,3 +183,11 @@ async def test_details_a_proxy_has_mangled_leave_code_and_message(client: Client
 def test_a_class_speaks_for_itself() -> None:
     assert str(errors.InstanceNotFound()) == "There is no such instance."
     assert "o-1" in str(errors.StreamGap(instance=InstanceRef("order", "o-1"), expected=2, received=4))
+
+
+async def test_nobody_there_is_said_with_advice() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+    async with Client(nobody, retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(errors.Unavailable, match=r"is it running, and is the address right\?"):
+            await client.get("order", "o-1")
