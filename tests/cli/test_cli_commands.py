@@ -215,7 +215,8 @@ def test_an_unknown_machine_is_named_and_the_one_meant_is_suggested(server: Serv
 def test_what_the_server_says_names_options_and_arguments(server: Server) -> None:
     run_here(server, "create", "order", "w-1")
     for words, says in (
-        (["get", "order", "nobody"], "send the event with --create ("),
+        (["send", "order", "nobody", "CANCEL"], "send the event with --create ("),
+        (["get", "order", "nobody"], "there is no instance order/nobody (INSTANCE_NOT_FOUND)"),
         (["send", "order", "w-1", "ADD_ITEM", "sku=1"], "DATA is not valid: /sku"),
         (["send", "order", "w-1", ""], "EVENT must have"),
         (["send", "order", "w-1", "CANCEL", "type=X"], "name the type in EVENT ("),
@@ -225,6 +226,20 @@ def test_what_the_server_says_names_options_and_arguments(server: Server) -> Non
         assert says in run_here(server, *words).stderr, words
     quoted = run_here(server, "get", "input_json", "x")
     assert "there is no machine 'input_json'" in quoted.stderr
+
+
+def test_an_event_that_is_misspelt_is_told_from_one_that_is_not_allowed(server: Server) -> None:
+    run_here(server, "create", "order", "w-3")
+    for typed in ("SUMBIT", "submit"):
+        refused = run_here(server, "send", "order", "w-3", typed)
+        assert (refused.returncode, "; did you mean 'SUBMIT'? (EVENT_NOT_ALLOWED)" in refused.stderr) == (
+            3,
+            True,
+        )
+    for typed in ("PAYMENT_SUCCESS", "SOMETHING_ELSE"):
+        data_of = ["payment_id=p-1"] if typed == "PAYMENT_SUCCESS" else []
+        refused = run_here(server, "send", "order", "w-3", typed, *data_of)
+        assert (refused.returncode, "did you mean" in refused.stderr) == (3, False)
 
 
 def test_a_refusal_of_the_data_is_a_whole_sentence(server: Server) -> None:

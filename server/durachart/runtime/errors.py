@@ -103,14 +103,18 @@ class NotFound(DurachartError):
 class InstanceNotFound(NotFound):
     """There is no such instance.
 
+    Args:
+        key: Which.
+        advice: What to do, as the rest of the sentence; empty: nothing.
+
     Attributes:
         key: Which.
     """
 
     reason = "INSTANCE_NOT_FOUND"
 
-    def __init__(self, key: InstanceKey) -> None:
-        super().__init__(f"there is no instance {key}; create it, or send the event with create_if_missing")
+    def __init__(self, key: InstanceKey, advice: str = "") -> None:
+        super().__init__(f"there is no instance {key}{advice}")
         self.key = key
 
 

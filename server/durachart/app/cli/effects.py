@@ -70,7 +70,7 @@ def list_effects(
     from durachart.app.cli.jsonlines import emit
     from durachart.app.cli.lookup import require_machine
     from durachart.app.cli.rendering import day_and_time
-    from durachart.app.cli.session import first, run
+    from durachart.app.cli.session import first, run, tell
     from durachart.app.cli.terminal import OUT
 
     async def act(client: Client) -> None:
@@ -78,8 +78,10 @@ def list_effects(
             machine, instance, handler=handler, state=state, page_size=min(limit + 1, 1000)
         )
         found = await first(listing, limit, "effects")
-        if machine and not found:
-            await require_machine(client, machine)
+        if not found:
+            if machine:
+                await require_machine(client, machine)
+            tell("no effects")
         if as_json:
             for record in found:
                 emit(record)

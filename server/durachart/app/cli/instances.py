@@ -259,7 +259,7 @@ def instances(
     from durachart.app.cli.jsonlines import emit, plain
     from durachart.app.cli.lookup import require_machine
     from durachart.app.cli.rendering import day_and_time, value_text
-    from durachart.app.cli.session import first, run
+    from durachart.app.cli.session import first, run, tell
     from durachart.app.cli.terminal import OUT
 
     labels = pairs(label or [], "--label")
@@ -275,8 +275,10 @@ def instances(
             page_size=min(limit + 1, 1000),
         )
         found = await first(wanted, limit, "instances")
-        if machine and not found:
-            await require_machine(client, machine)
+        if not found:
+            if machine:
+                await require_machine(client, machine)
+            tell("no instances")
         if as_json:
             for one in found:
                 emit({name: value for name, value in plain(one).items() if name not in _NOT_LISTED})

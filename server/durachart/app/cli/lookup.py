@@ -7,7 +7,14 @@ from difflib import get_close_matches
 
 from durachart.app.cli.exits import ExitCode, Failure
 from durachart.app.cli.terminal import ERR
-from durachart_client import Client, ClientError, InstanceNotFound, InstanceRef, MachineNotFound
+from durachart_client import (
+    Client,
+    ClientError,
+    EventNotAllowed,
+    InstanceNotFound,
+    InstanceRef,
+    MachineNotFound,
+)
 
 
 async def require_machine(client: Client, machine: str) -> None:
@@ -32,6 +39,21 @@ async def unknown_machine(client: Client, machine: str) -> Failure | None:
     except ClientError:
         return None
     return None
+
+
+async def meant_event(client: Client, refused: EventNotAllowed) -> str:
+    """The event that was probably meant; ``""``: the machine knows the one that was sent, or none like it."""
+    if refused.instance is None:
+        return ""
+    try:
+        known = (await client.machine(refused.instance.machine_id)).event_types
+    except ClientError:
+        return ""
+    if refused.event_type in known:
+        return ""
+    folded = {name.casefold(): name for name in known}
+    close = get_close_matches(refused.event_type.casefold(), folded, n=1)
+    return folded[close[0]] if close else ""
 
 
 async def note_missing(client: Client, machine: str, instances: list[str]) -> None:

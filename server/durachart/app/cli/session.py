@@ -7,10 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from durachart.app.cli.exits import ExitCode, Failure, of_client_error
-from durachart.app.cli.lookup import unknown_machine
+from durachart.app.cli.lookup import meant_event, unknown_machine
 from durachart.app.cli.options import Target
 from durachart.app.cli.terminal import ERR
-from durachart_client import Client, ClientError, InstanceNotFound, Listing, MachineNotFound, RetryPolicy
+from durachart_client import (
+    Client,
+    ClientError,
+    EventNotAllowed,
+    InstanceNotFound,
+    Listing,
+    MachineNotFound,
+    RetryPolicy,
+)
 
 Item = TypeVar("Item")
 
@@ -51,21 +59,30 @@ async def _with_client(target: Target, act: Callable[[Client], Awaitable[None]],
             if failure is None:
                 raise
             raise failure from error
+        except EventNotAllowed as error:
+            meant = await meant_event(client, error)
+            if not meant:
+                raise
+            failure = of_client_error(error, target.server)
+            failure.sentence += f"; did you mean {meant!r}?"
+            raise failure from error
 
 
 async def first(listing: Listing[Item], limit: int, what: str) -> list[Item]:
     """At most ``limit`` items from the start of a listing.
 
-    A terminal is told on standard error when there are more of ``what``, or none at all.
+    A terminal is told on standard error when there are more of ``what``.
     """
     found: list[Item] = []
-    more = False
     async for item in listing:
-        more = len(found) == limit
-        if more:
+        if len(found) == limit:
+            tell(f"there are more {what}: see --limit")
             break
         found.append(item)
-    if ERR.is_terminal and (more or not found):
-        told = f"there are more {what}: see --limit" if more else f"no {what}"
-        ERR.line(ERR.style(told, "dim"))
     return found
+
+
+def tell(what: str) -> None:
+    """Say something beside the answer, on standard error, to people only."""
+    if ERR.is_terminal:
+        ERR.line(ERR.style(what, "dim"))

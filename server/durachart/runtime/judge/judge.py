@@ -99,7 +99,8 @@ class Judge:
         if seat.instance is not None:
             return self._event(seat.instance, seat.head, command, moment)
         if not command.create_if_missing or pinned is None:
-            return Verdict(seat, error=InstanceNotFound(command.key))
+            advice = "; create it, or send the event with create_if_missing"
+            return Verdict(seat, error=InstanceNotFound(command.key, advice))
         attempt, value = self._input_attempt(
             seat.head, command.key, command.input_json, command.request_id, moment
         )
