@@ -117,6 +117,13 @@ async def test_it_says_where_it_listens_and_three_commands_that_work() -> None:
         assert f"  export DURACHART_SERVER={server.grpc}" in server.said
 
 
+async def test_a_model_that_has_no_key_is_noticed_at_the_start() -> None:
+    async with Server.running("--llm-model", "openai/m", env={"DURACHART_OPENAI_API_KEY": ""}) as server:
+        said = server.stderr
+    assert "prompts that name no model will fail: There is no provider for the model 'openai/m'" in said
+    assert "DURACHART_OPENAI_API_KEY" in said
+
+
 def _words(command: str) -> list[str]:
     import shlex
 

@@ -60,6 +60,7 @@ from durachart.store.postgres.store import PostgresStore
 from durachart.store.sqlite.store import SqliteStore
 from durachart.workers.built_in import HANDLER_NAMES, built_in_handlers
 from durachart.workers.effect_worker import EffectWorker, EffectWorkerSettings
+from durachart.workers.errors import ProviderError
 from durachart.workers.handlers import EffectHandler
 from durachart.workers.http_handler import HttpHandler
 from durachart.workers.providers.selection import Providers
@@ -265,6 +266,11 @@ async def _start_workers(
 ) -> None:
     providers = Providers(settings.providers)
     stack.push_async_callback(providers.close)
+    try:
+        await providers.choose("")
+    except ProviderError as error:
+        # Prompts may still name a model that is there, so this is no reason not to start.
+        _log.warning("prompts that name no model will fail: %s", error.message)
     http = HttpHandler(settings.http_targets)
     stack.push_async_callback(http.close)
     tracer = observed.provider.get_tracer("durachart.workers")
