@@ -159,9 +159,8 @@ class InstanceCalls(ABC):
             timeout: None takes the client's.
 
         Returns:
-            For each event, in order, its answer, or the error that ``send`` would have raised. When they
-            come to more than 2 MiB together, further ones are in view ``basic``, with effects without
-            parameters.
+            For each event, in order, its answer, or the error that ``send`` would have raised. Those for
+            which there is no room in 2 MiB together are in view ``basic``, with effects without parameters.
 
         Raises:
             ServerError: The call as a whole failed. Events that have request ids may be sent again.

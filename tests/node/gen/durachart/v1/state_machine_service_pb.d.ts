@@ -203,8 +203,8 @@ export declare const SendEventResponseSchema: GenMessage<SendEventResponse>;
  */
 export declare type SendEventsRequest = Message<"durachart.v1.SendEventsRequest"> & {
   /**
-   * What to send, 1 to 1,000. Each is what SendEvent takes, its `view` among it; when the results come to more than 2 MiB together, further
-   * ones are in view BASIC, and the effects they asked for without `params_json`.
+   * What to send, 1 to 1,000. Each is what SendEvent takes, its `view` among it. Results for which there is no room in 2 MiB together are in
+   * view BASIC, with the effects they asked for without `params_json`: GetState and the journal have the rest.
    *
    * @generated from field: repeated durachart.v1.SendEventRequest requests = 1;
    */
